@@ -1,0 +1,1 @@
+"""Fraud scoring of card transactions, every night: raw file to alert row."""

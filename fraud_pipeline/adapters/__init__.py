@@ -1,0 +1,1 @@
+"""Input and output: files, object store, database, model registry. No Dagster."""

@@ -1,0 +1,58 @@
+"""The project's own Parquet files: a frame to bytes and back, with its dtypes."""
+
+import io
+from collections.abc import Sequence
+from typing import BinaryIO
+
+import pandas as pd
+
+from fraud_pipeline.core.errors import InvalidDataError
+
+
+def encode(frame: pd.DataFrame) -> bytes:
+    """Return `frame` without its index as Parquet (zstd); equal frames give equal bytes."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    bare = frame.copy(deep=False)
+    bare.attrs = {}
+    # How a frame was put together shows in its chunks and would move the page boundaries.
+    table = pa.Table.from_pandas(bare, preserve_index=False).combine_chunks()
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def decode(file: BinaryIO, name: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Read a frame that :func:`encode` wrote.
+
+    Parameters
+    ----------
+    file
+        The opened file; only the bytes of the wanted columns are read.
+    name
+        What to call the file in an error.
+    columns
+        The columns wanted, in this order; all by default.
+
+    Raises
+    ------
+    InvalidDataError
+        The file is damaged, or lacks a wanted column.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        parquet = pq.ParquetFile(file)
+        stored = parquet.schema_arrow.names
+        missing = [column for column in columns or () if column not in stored]
+        if missing:
+            raise InvalidDataError(
+                f"{name} has no column {', '.join(missing)} (it has {', '.join(stored)}): "
+                "it was written by another version; materialise it again."
+            )
+        frame: pd.DataFrame = parquet.read(columns=columns).to_pandas()
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InvalidDataError(f"{name} is damaged ({error}): delete it and materialise it again.") from error
+    return frame if columns is None else frame[list(columns)]

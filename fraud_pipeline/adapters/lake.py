@@ -1,0 +1,115 @@
+"""The lake: one Parquet file for each dataset and day, and JSON documents beside them."""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from datetime import date
+from typing import Any
+
+import pandas as pd
+from upath import UPath
+
+from fraud_pipeline.adapters import frame_files, storage
+from fraud_pipeline.core.errors import ConfigurationError, MissingPartitionError
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
+_DAY_FILE = re.compile(r"(\d{4}-\d{2}-\d{2})\.parquet")
+
+
+class Lake:
+    """Partitioned datasets below one root.
+
+    A partition is replaced as a whole: a reader sees the old rows or the new ones, never part of
+    either. The same frame gives the same bytes.
+
+    Parameters
+    ----------
+    root
+        A folder or ``s3://bucket/prefix``.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = storage.open_root(root)
+
+    def write(self, dataset: str, day: date, frame: pd.DataFrame) -> None:
+        """Write or replace the partition of `day`; the index is not stored.
+
+        Raises
+        ------
+        ConfigurationError
+            The storage cannot be written to; the partition is as it was.
+        """
+        storage.publish(self._partition(dataset, day), frame_files.encode(frame))
+
+    def read(self, dataset: str, day: date, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Read the partition of `day`, or some columns of it, with the dtypes that were written.
+
+        Raises
+        ------
+        MissingPartitionError
+            The day has not been materialised.
+        InvalidDataError
+            The file is damaged or lacks a column.
+        """
+        path = self._partition(dataset, day)
+        try:
+            with storage.open_to_read(path) as file:
+                return frame_files.decode(file, f"{dataset} of {day}", columns)
+        except FileNotFoundError as error:
+            raise MissingPartitionError(
+                f"{dataset} has no partition for {day} in {self.root}: materialise {dataset} for {day} first."
+            ) from error
+
+    def read_days(
+        self, dataset: str, days: Iterable[date], columns: Sequence[str] | None = None
+    ) -> dict[date, pd.DataFrame]:
+        """Read those of `days` that exist, in the order given; a missing day is left out."""
+        frames = {}
+        for day in days:
+            with suppress(MissingPartitionError):
+                frames[day] = self.read(dataset, day, columns)
+        return frames
+
+    def days(self, dataset: str) -> set[date]:
+        """Return the days that have a partition."""
+        names = (_DAY_FILE.fullmatch(file.key) for file in storage.list_files(self.root / _checked(dataset)))
+        return {date.fromisoformat(match[1]) for match in names if match}
+
+    def exists(self, dataset: str, day: date) -> bool:
+        """Tell whether the day has a partition."""
+        return storage.exists(self._partition(dataset, day))
+
+    def delete(self, dataset: str, day: date) -> None:
+        """Delete the partition of `day`; a missing one is no error."""
+        storage.remove(self._partition(dataset, day))
+
+    def write_json(self, name: str, value: Any) -> None:  # noqa: ANN401  # any value that JSON can hold
+        """Write or replace the document `name`; NaN and infinity are refused with ValueError."""
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False, indent=2, sort_keys=True)
+        storage.publish(self._document(name), f"{text}\n".encode())
+
+    def read_json(self, name: str) -> Any:  # noqa: ANN401  # any value that JSON can hold
+        """Read the document `name`.
+
+        Raises
+        ------
+        MissingPartitionError
+            There is no such document.
+        """
+        try:
+            return json.loads(storage.read(self._document(name)))
+        except FileNotFoundError as error:
+            raise MissingPartitionError(f"{name} is not in {self.root}: materialise {name} first.") from error
+
+    def _partition(self, dataset: str, day: date) -> UPath:
+        return self.root / _checked(dataset) / f"{day.isoformat()}.parquet"
+
+    def _document(self, name: str) -> UPath:
+        return self.root / f"{_checked(name)}.json"
+
+
+def _checked(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ConfigurationError(f"{name!r} cannot name a dataset: use a-z, 0-9, '_', '.' and '-'.")
+    return name

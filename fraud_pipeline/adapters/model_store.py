@@ -1,0 +1,231 @@
+"""Detectors and scoring models in the registry: what is stored of each, and how it comes back.
+
+A detector version holds its estimator and one JSON document; a model version is one
+JSON document that names detector versions with their digests. An alias points at a model, so
+moving it moves everything at once.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version as installed_version
+from typing import Any, Final
+
+import numpy as np
+
+from fraud_pipeline.adapters.model_artefacts import dump_estimator, load_estimator
+from fraud_pipeline.adapters.model_registry import ModelRegistry, ModelVersion
+from fraud_pipeline.core.calibration import Calibration
+from fraud_pipeline.core.detectors.base import Detector, setting
+from fraud_pipeline.core.detectors.ensemble import Ensemble, ScoreReference
+from fraud_pipeline.core.detectors.isolation_forest import IsolationForestDetector
+from fraud_pipeline.core.detectors.local_outlier_factor import LocalOutlierFactorDetector
+from fraud_pipeline.core.errors import ModelArtefactError
+from fraud_pipeline.core.schema import FEATURE_SET_VERSION
+from fraud_pipeline.core.scoring import ScoringModel
+from fraud_pipeline.core.splits import TrainingWindows
+
+FRAUD_MODEL: Final = "fraud_model"
+CHAMPION: Final = "champion"
+DETECTORS: Final = {
+    "isolation_forest": IsolationForestDetector,
+    "local_outlier_factor": LocalOutlierFactorDetector,
+}
+_ESTIMATOR_FILE, _DETECTOR_FILE, _MODEL_FILE = "estimator.skops", "detector.json", "model.json"
+
+
+@dataclass(frozen=True)
+class StoredDetector:
+    """A detector with the distributions it was trained on.
+
+    Parameters
+    ----------
+    detector : Detector
+    score_reference : ScoreReference
+        Its scores of held-out training rows.
+    feature_references : mapping of column to ScoreReference
+        Its input columns' training distributions.
+    """
+
+    detector: Detector
+    score_reference: ScoreReference
+    feature_references: Mapping[str, ScoreReference]
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """A registered scoring model and where it came from."""
+
+    version: ModelVersion
+    model: ScoringModel
+    windows: TrainingWindows
+    threshold_version: str
+    feature_references: Mapping[str, ScoreReference]
+
+    def lineage(self, run_id: str) -> dict[str, str]:
+        """``LINEAGE_COLUMNS`` of what this model scores in the run ``run_id``."""
+        return {
+            "run_id": run_id,
+            "model_version": str(self.version.version),
+            "artefact_sha256": self.version.sha256,
+            "threshold_version": self.threshold_version,
+            "feature_set_version": FEATURE_SET_VERSION,
+        }
+
+
+class ModelStore:
+    """Saves and loads detectors and models, digest-checked, each version at most once a process.
+
+    Parameters
+    ----------
+    registry : ModelRegistry
+    """
+
+    def __init__(self, registry: ModelRegistry) -> None:
+        self._registry = registry
+        self._models: dict[int, StoredModel] = {}
+
+    def save_detector(
+        self,
+        name: str,
+        stored: StoredDetector,
+        *,
+        windows: TrainingWindows,
+        params: Mapping[str, object],
+        metrics: Mapping[str, float],
+    ) -> ModelVersion:
+        """Register a new version of a detector."""
+        document = {
+            "state": stored.detector.state(),
+            "score_reference": stored.score_reference.scores.tolist(),
+            "feature_references": {k: v.scores.tolist() for k, v in stored.feature_references.items()},
+            "windows": windows_to_json(windows),
+            "params": dict(params),
+            **_environment(),
+        }
+        files = {_ESTIMATOR_FILE: dump_estimator(stored.detector.estimator), _DETECTOR_FILE: _encode(document)}
+        return self._registry.register(name, files, params=params, metrics=metrics)
+
+    def detector(self, name: str, version: int, sha256: str) -> StoredDetector:
+        """Load one detector version.
+
+        Raises
+        ------
+        ModelArtefactError
+            If it is not the artefact with that digest, or was made by another feature set or library.
+        """
+        found, files = self._registry.read(name, version)
+        if found.sha256 != sha256:
+            raise ModelArtefactError(
+                f"{name} version {version} has digest {found.sha256[:12]}…, but {sha256[:12]}… was expected; "
+                "the registry was altered: restore it or train a new model."
+            )
+        document = _decode(files, _DETECTOR_FILE, name, version)
+        _require_same_environment(document, f"{name} version {version}")
+        return StoredDetector(
+            DETECTORS[name].restore(load_estimator(files[_ESTIMATOR_FILE]), setting(document, "state")),
+            _reference(setting(document, "score_reference")),
+            {k: _reference(v) for k, v in setting(document, "feature_references").items()},
+        )
+
+    def save_model(
+        self,
+        detectors: Mapping[str, ModelVersion],
+        weights: Mapping[str, float],
+        calibration: Calibration,
+        *,
+        windows: TrainingWindows,
+        metrics: Mapping[str, float],
+    ) -> ModelVersion:
+        """Register a new version of the scoring model; no alias moves."""
+        document = {
+            "detectors": {name: asdict(version) for name, version in detectors.items()},
+            "weights": dict(weights),
+            "calibration": calibration.to_json(),
+            "windows": windows_to_json(windows),
+            **_environment(),
+        }
+        params = {"weights": dict(weights), "threshold": calibration.threshold, **windows_to_json(windows)}
+        return self._registry.register(FRAUD_MODEL, {_MODEL_FILE: _encode(document)}, params=params, metrics=metrics)
+
+    def model(self, version: int) -> StoredModel:
+        """Load one version of the scoring model with its detectors.
+
+        Raises
+        ------
+        ModelArtefactError
+            If any part of it is missing, altered, or of another feature set or library.
+        """
+        if version not in self._models:
+            found, files = self._registry.read(FRAUD_MODEL, version)
+            document = _decode(files, _MODEL_FILE, FRAUD_MODEL, version)
+            _require_same_environment(document, f"{FRAUD_MODEL} version {version}")
+            stored = {
+                name: self.detector(name, int(part["version"]), part["sha256"])
+                for name, part in setting(document, "detectors").items()
+            }
+            ensemble = Ensemble({k: v.score_reference for k, v in stored.items()}, setting(document, "weights"))
+            calibration = Calibration.from_json(setting(document, "calibration"))
+            references: dict[str, ScoreReference] = {}
+            for part in stored.values():
+                references |= part.feature_references
+            self._models[version] = StoredModel(
+                found,
+                ScoringModel({k: v.detector for k, v in stored.items()}, ensemble, calibration),
+                windows_from_json(setting(document, "windows")),
+                _threshold_version(document),
+                references,
+            )
+        return self._models[version]
+
+    def champion(self) -> StoredModel | None:
+        """Load the model that the champion alias points at; None before the first promotion."""
+        version = self._registry.alias(FRAUD_MODEL, CHAMPION)
+        return None if version is None else self.model(version.version)
+
+    def promote(self, version: ModelVersion) -> None:
+        """Move the champion alias."""
+        self._registry.set_alias(FRAUD_MODEL, CHAMPION, version.version)
+
+
+def windows_to_json(windows: TrainingWindows) -> dict[str, str]:
+    """Render training windows as ISO dates."""
+    return {name: day.isoformat() for name, day in asdict(windows).items()}
+
+
+def windows_from_json(stored: Mapping[str, str]) -> TrainingWindows:
+    """Restore training windows from ISO dates."""
+    return TrainingWindows.of(stored)
+
+
+def _environment() -> dict[str, str]:
+    return {"feature_set_version": FEATURE_SET_VERSION, "scikit_learn": installed_version("scikit-learn")}
+
+
+def _require_same_environment(document: Mapping[str, Any], what: str) -> None:
+    for name, here in _environment().items():
+        if setting(document, name) != here:
+            raise ModelArtefactError(
+                f"{what} was made with {name} {document[name]}, this process has {here}; "
+                "train a new model with `fraud-pipeline train` or install the version it was made with."
+            )
+
+
+def _threshold_version(document: Mapping[str, Any]) -> str:
+    return hashlib.sha256(_encode(document["calibration"])).hexdigest()[:12]
+
+
+def _reference(values: list[float]) -> ScoreReference:
+    return ScoreReference(np.array(values, dtype=np.float64))
+
+
+def _encode(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, allow_nan=False, sort_keys=True).encode()
+
+
+def _decode(files: Mapping[str, bytes], file: str, name: str, version: int) -> dict[str, Any]:
+    if file not in files:
+        raise ModelArtefactError(f"{name} version {version} has no {file}; train a new model.")
+    document: dict[str, Any] = json.loads(files[file])
+    return document

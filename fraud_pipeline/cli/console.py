@@ -1,0 +1,65 @@
+"""What commands share: output, progress, and arguments that are days."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from typing import Final
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from fraud_pipeline.core.errors import ConfigurationError
+from fraud_pipeline.orchestration.runs import Progress as RunProgress
+
+console: Final = Console(highlight=False)
+
+
+def parse_day(text: str) -> date:
+    """Read a day given on the command line.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is not a date.
+    """
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigurationError(f"{text!r} is not a day; give YYYY-MM-DD.") from error
+
+
+def parse_window(text: str) -> tuple[date, date]:
+    """Read a window ``FROM:TO`` given on the command line, both ends included.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is not two dates in order.
+    """
+    first, separator, last = text.partition(":")
+    if not separator:
+        raise ConfigurationError(f"{text!r} is not a window; give FROM:TO as YYYY-MM-DD:YYYY-MM-DD.")
+    window = parse_day(first), parse_day(last)
+    if window[0] > window[1]:
+        raise ConfigurationError(f"{text!r} runs backwards; give the earlier day first.")
+    return window
+
+
+@contextmanager
+def progress(title: str) -> Iterator[RunProgress]:
+    """Show a bar while work goes on; yields what to call after every finished part."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(title, total=None)
+
+        def advance(part: str, done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total, description=f"{title}: {part}" if done < total else title)
+
+        yield advance
+        bar.update(task, description=title)

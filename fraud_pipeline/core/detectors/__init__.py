@@ -1,0 +1,1 @@
+"""Anomaly detectors; every score is oriented so that higher means more anomalous."""

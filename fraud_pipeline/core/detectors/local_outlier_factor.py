@@ -1,0 +1,98 @@
+"""Local Outlier Factor: rows in a sparser place than their neighbours are anomalous.
+
+Breunig, Kriegel, Ng and Sander, "LOF: Identifying Density-Based Local Outliers", SIGMOD 2000.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+
+from fraud_pipeline.core.detectors.base import Floats, matrix, setting, signed_log
+
+
+@dataclass(frozen=True)
+class LocalOutlierFactorDetector:
+    """A fitted reference set, the columns it reads, and the scaling put before it.
+
+    Distances need comparable columns: each is taken as a signed logarithm,
+    centred and divided by its standard deviation over the fitted rows.
+    """
+
+    columns: tuple[str, ...]
+    estimator: Any
+    center: tuple[float, ...]
+    scale: tuple[float, ...]
+
+    @classmethod
+    def fit(
+        cls,
+        features: pd.DataFrame,
+        columns: Sequence[str],
+        *,
+        neighbours: int = 100,
+        reference_rows: int = 10_000,
+        is_genuine: np.ndarray | None = None,
+        seed: int = 0,
+    ) -> Self:
+        """Fit on a random sample of the rows of ``features``.
+
+        Parameters
+        ----------
+        features : DataFrame, n rows
+        columns : sequence of str
+            Which features to use.
+        neighbours : int
+            The paper's MinPts. A small value finds small dense clusters normal,
+            and frauds come in such clusters.
+        reference_rows : int
+            Size of the sample that new rows are compared with.
+        is_genuine : bool, shape (n,), optional
+            Rows that are known to be genuine; when given, only they enter the
+            reference, so that frauds have no neighbours of their own kind there.
+        seed : int
+
+        Returns
+        -------
+        LocalOutlierFactorDetector
+        """
+        from sklearn.neighbors import LocalOutlierFactor
+
+        logs = signed_log(matrix(features, columns))
+        spread = logs.std(axis=0)
+        scale = np.where(spread > 0, spread, 1.0)
+        candidates = np.arange(len(logs)) if is_genuine is None else np.flatnonzero(is_genuine)
+        sample = np.random.default_rng(seed).permutation(candidates)[:reference_rows]
+        center = logs[sample].mean(axis=0)
+        model = LocalOutlierFactor(n_neighbors=min(neighbours, len(sample) - 1), novelty=True, algorithm="brute")
+        return cls(
+            tuple(columns),
+            model.fit((logs[sample] - center) / scale),
+            tuple(center.tolist()),
+            tuple(scale.tolist()),
+        )
+
+    def score(self, features: pd.DataFrame) -> Floats:
+        """Local outlier factor, about 1 for an inlier, shape (n,); HIGHER = MORE ANOMALOUS."""
+        logs = signed_log(matrix(features, self.columns))
+        if not len(logs):
+            return np.empty(0)
+        # scikit-learn's score_samples is the negative factor.
+        scores: Floats = -self.estimator.score_samples((logs - np.array(self.center)) / np.array(self.scale))
+        return scores
+
+    def state(self) -> dict[str, Any]:
+        """Everything but the reference set."""
+        return {"columns": list(self.columns), "center": list(self.center), "scale": list(self.scale)}
+
+    @classmethod
+    def restore(cls, estimator: object, state: Mapping[str, Any]) -> Self:
+        """Put a stored detector together again."""
+        return cls(
+            tuple(setting(state, "columns")),
+            estimator,
+            tuple(setting(state, "center")),
+            tuple(setting(state, "scale")),
+        )

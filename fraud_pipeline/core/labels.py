@@ -1,0 +1,153 @@
+"""What became known about transactions, and when.
+
+A label is in force from ``label_known_at`` until a later label of the same transaction. A transaction
+that nobody reported counts as genuine, but only once it is as old as the maturity.
+"""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+import pandas as pd
+
+from fraud_pipeline.core.errors import InvalidDataError
+from fraud_pipeline.core.schema import EVENT_KEYS, LABEL_COLUMNS, LANDED_LABEL_COLUMNS, TIME_DTYPE
+
+CHARGEBACK_FILE: Final = "chargeback_file"
+
+
+def merge(landed: pd.DataFrame, transactions: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Join landed labels to their transactions.
+
+    A label without a time of its own is known ``delay_days`` after its transaction's ``event_time``.
+    Where labels of one transaction became known at the same instant, one is kept: if they disagree,
+    fraud.
+
+    Parameters
+    ----------
+    landed
+        `LANDED_LABEL_COLUMNS`.
+    transactions
+        At least `EVENT_KEYS`. Of a repeated ``transaction_id`` the first row counts.
+
+    Returns
+    -------
+    labels, unmatched
+        `LABEL_COLUMNS` sorted by ``(label_known_at, transaction_id)``, one row for each pair of them;
+        and `LANDED_LABEL_COLUMNS` with a ``reason``: there is no such transaction, or the label was known
+        before it happened.
+
+    Raises
+    ------
+    InvalidDataError
+        A label has neither a time nor a delay.
+    """
+    timeless = landed["label_known_at"].isna() & landed["delay_days"].isna()
+    if timeless.any():
+        raise InvalidDataError(
+            f"{int(timeless.sum())} landed labels have neither label_known_at nor delay_days: ingest their file again."
+        )
+    events = transactions[list(EVENT_KEYS)].drop_duplicates("transaction_id")
+    joined = landed.merge(events, on="transaction_id", how="left")
+    delay = pd.to_timedelta(joined["delay_days"], unit="D")
+    joined["label_known_at"] = joined["label_known_at"].fillna(joined["event_time"] + delay).astype(TIME_DTYPE)
+    joined["label_source"] = pd.Series(CHARGEBACK_FILE, index=joined.index, dtype="str")
+
+    unknown = joined["event_time"].isna()
+    premature = joined["label_known_at"] < joined["event_time"]
+    reason = pd.Series("", index=joined.index, dtype="str")
+    reason = reason.mask(unknown, "no transaction with this id").mask(premature, "known before its transaction")
+    unmatched = landed[list(LANDED_LABEL_COLUMNS)].reset_index(drop=True).assign(reason=reason)
+    unmatched = unmatched[unknown | premature].reset_index(drop=True)
+
+    labels = joined.loc[~(unknown | premature), list(LABEL_COLUMNS)]
+    labels = labels.sort_values(["label_known_at", "transaction_id", "is_fraud"], ascending=[True, True, False])
+    return labels.drop_duplicates(["label_known_at", "transaction_id"], ignore_index=True), unmatched
+
+
+def current(labels: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
+    """Return for each transaction the label in force at `as_of`: the latest of those known before it.
+
+    Parameters
+    ----------
+    labels
+        `LABEL_COLUMNS`, of any sources. At the same instant fraud wins.
+    as_of
+        With a time zone. A label known at this very instant does not count yet.
+
+    Returns
+    -------
+    DataFrame
+        `LABEL_COLUMNS` sorted by ``(label_known_at, transaction_id)``, one row for each transaction.
+    """
+    known = labels[labels["label_known_at"] < as_of]
+    known = known.sort_values(["label_known_at", "transaction_id", "is_fraud"], kind="stable")
+    return known.drop_duplicates("transaction_id", keep="last", ignore_index=True)
+
+
+def known_events(transactions: pd.DataFrame, labels: pd.DataFrame, maturity: timedelta) -> pd.DataFrame:
+    """Return the stream of what became known when.
+
+    Each label is an event at its ``label_known_at``. Each transaction that has no label by
+    ``event_time + maturity`` (inclusive) is a genuine event at that time; a label that comes later is an
+    event of its own and takes nothing back. So whatever is learnt later, events before it stay as they are.
+
+    Parameters
+    ----------
+    transactions
+        At least `EVENT_KEYS`, each ``transaction_id`` once.
+    labels
+        `LABEL_COLUMNS`; also labels of transactions that are not in `transactions`.
+    maturity
+        Age at which an unreported transaction counts as genuine.
+
+    Returns
+    -------
+    DataFrame
+        ``user_id``, ``merchant_id``, ``known_at`` and ``is_fraud``, sorted by ``known_at``, then by
+        transaction.
+    """
+    due = transactions["event_time"] + maturity
+    unreported = transactions[~(_first_known(transactions, labels) <= due)]
+    implicit = unreported.assign(known_at=due, is_fraud=False)
+    explicit = labels.rename(columns={"label_known_at": "known_at"})
+    columns = ["user_id", "merchant_id", "known_at", "is_fraud"]
+    events = pd.concat([frame[["transaction_id", *columns]] for frame in (explicit, implicit)])
+    events = events.sort_values(["known_at", "transaction_id", "is_fraud"], ignore_index=True)
+    return events[columns].astype({"known_at": TIME_DTYPE, "is_fraud": "bool"})
+
+
+def matured(transactions: pd.DataFrame, labels: pd.DataFrame, as_of: datetime, maturity: timedelta) -> pd.DataFrame:
+    """Return the transactions whose truth counts as known at `as_of`.
+
+    Known are those with a label in force, and as genuine those without one that happened at least
+    `maturity` before `as_of`.
+
+    Parameters
+    ----------
+    transactions
+        At least `EVENT_KEYS`, each ``transaction_id`` once.
+    labels
+        `LABEL_COLUMNS`.
+    as_of
+        With a time zone; a label counts if it became known before.
+    maturity
+        Age at which an unreported transaction counts as genuine.
+
+    Returns
+    -------
+    DataFrame
+        ``transaction_id`` and ``is_fraud``, in the order of `transactions`.
+    """
+    in_force = current(labels, as_of).set_index("transaction_id")["is_fraud"]
+    ids = transactions["transaction_id"]
+    is_labelled = ids.isin(in_force.index)
+    is_old = transactions["event_time"] + maturity <= as_of
+    is_fraud = ids.isin(in_force.index[in_force])
+    known = pd.DataFrame({"transaction_id": ids, "is_fraud": is_fraud})
+    return known[is_labelled | is_old].reset_index(drop=True)
+
+
+def _first_known(transactions: pd.DataFrame, labels: pd.DataFrame) -> pd.Series:
+    """Return when each transaction's first label became known, NaT without one."""
+    first = labels.groupby("transaction_id")["label_known_at"].min()
+    return transactions["transaction_id"].map(first).astype(TIME_DTYPE)

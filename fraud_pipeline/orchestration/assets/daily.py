@@ -1,0 +1,23 @@
+"""The decorator of the daily chain: one partitions definition, one back-fill policy, for every asset in it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import dagster as dg
+
+from fraud_pipeline.core.schema import FEATURE_SET_VERSION
+from fraud_pipeline.orchestration.partitions import daily_partitions
+from fraud_pipeline.settings import Settings
+
+OWNERS = ["team:fraud-data"]
+
+
+def daily_asset(settings: Settings, **spec: Any) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:  # noqa: ANN401
+    """Declare a daily asset; a back-fill of a range is one run that walks the days."""
+    return dg.asset(
+        partitions_def=daily_partitions(settings),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        owners=OWNERS,
+        code_version=FEATURE_SET_VERSION,
+        **spec,
+    )

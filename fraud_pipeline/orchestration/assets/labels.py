@@ -1,0 +1,76 @@
+"""What became known of earlier transactions, and when."""
+
+from datetime import date, timedelta
+
+import dagster as dg
+import pandas as pd
+
+from fraud_pipeline.adapters.lake import Lake
+from fraud_pipeline.adapters.landing_zone import LandingZone
+from fraud_pipeline.core import labels
+from fraud_pipeline.core.schema import EVENT_KEYS
+from fraud_pipeline.orchestration.assets.daily import daily_asset
+from fraud_pipeline.orchestration.partitions import MetadataOfDay, for_each_day
+from fraud_pipeline.settings import Settings
+
+LABEL_LOOKBACK_DAYS = 180
+"""How far back the transaction of a newly known label is searched (chargebacks may take 120 days)."""
+
+
+def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
+    """Declare ``fraud_labels``."""
+    maturity = timedelta(days=settings.label_maturity_days)
+
+    @daily_asset(settings, group_name="ingestion", kinds={"parquet"}, deps=["validated_transactions"])
+    def fraud_labels(
+        context: dg.AssetExecutionContext,
+        landing_zone: dg.ResourceParam[LandingZone],
+        lake: dg.ResourceParam[Lake],
+    ) -> None:
+        """Labels that became known on the day, and transactions that matured unreported on it."""
+        landed_on: dict[date, pd.DataFrame] = {}
+
+        def landed(day: date) -> pd.DataFrame:
+            if day not in landed_on:
+                landed_on[day] = landing_zone.read_labels(day)
+            return landed_on[day]
+
+        def work(day: date) -> MetadataOfDay:
+            matured_day = day - maturity
+            maturing = lake.read_days("validated_transactions", [matured_day], EVENT_KEYS).get(matured_day)
+            reported_before = [landed(matured_day + timedelta(days=n))["transaction_id"] for n in range(maturity.days)]
+            known, unmatched = labels.of_day(
+                landed(day),
+                find_transactions(lake, day, landed(day)["transaction_id"]),
+                maturing,
+                pd.concat(reported_before),
+                maturity,
+            )
+            lake.write("fraud_labels", day, known)
+            landed_on.pop(matured_day, None)
+            return {
+                "dagster/partition_row_count": len(known),
+                "reported_frauds": int(known["is_fraud"].sum()),
+                "matured_unreported": int((known["label_source"] == labels.UNREPORTED).sum()),
+                "unmatched": len(unmatched),
+                "unmatched_ids": unmatched["transaction_id"].head(20).tolist(),
+            }
+
+        for_each_day(context, "fraud_labels", work)
+
+    return [fraud_labels]
+
+
+def find_transactions(lake: Lake, day: date, transaction_ids: pd.Series) -> pd.DataFrame:
+    """Look up transactions by id, from ``day`` backwards until all are found or the look-back ends."""
+    missing = set(transaction_ids)
+    found = [pd.DataFrame(columns=list(EVENT_KEYS))]
+    for back in range(LABEL_LOOKBACK_DAYS):
+        if not missing:
+            break
+        frames = lake.read_days("validated_transactions", [day - timedelta(days=back)], EVENT_KEYS)
+        for frame in frames.values():
+            hits = frame[frame["transaction_id"].isin(missing)]
+            missing -= set(hits["transaction_id"])
+            found.append(hits)
+    return pd.concat(found[1:] or found, ignore_index=True)

@@ -1,0 +1,103 @@
+"""Raw file → typed rows and rejects."""
+
+from collections.abc import Iterator
+from datetime import date
+
+import dagster as dg
+
+from fraud_pipeline.adapters.database.day_repository import replace_day
+from fraud_pipeline.adapters.database.engine import Database
+from fraud_pipeline.adapters.database.tables import transactions as transactions_table
+from fraud_pipeline.adapters.lake import Lake
+from fraud_pipeline.adapters.landing_zone import LandingZone
+from fraud_pipeline.core import transactions
+from fraud_pipeline.orchestration.assets.daily import OWNERS, daily_asset
+from fraud_pipeline.orchestration.partitions import MetadataOfDay, daily_partitions, days_of, for_each_day, report
+from fraud_pipeline.settings import Settings
+
+
+def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
+    """Declare ``raw_transactions``, ``validated_transactions`` and ``rejected_transactions``."""
+
+    @daily_asset(settings, group_name="ingestion", kinds={"parquet"})
+    def raw_transactions(
+        context: dg.AssetExecutionContext,
+        landing_zone: dg.ResourceParam[LandingZone],
+        lake: dg.ResourceParam[Lake],
+    ) -> None:
+        """Rows of the day's files exactly as received, as text, with file, row number and checksum."""
+
+        def work(day: date) -> MetadataOfDay:
+            rows = landing_zone.read_transactions(day)
+            lake.write("raw_transactions", day, rows)
+            return {"dagster/partition_row_count": len(rows), "files": sorted(rows["source_file"].unique().tolist())}
+
+        for_each_day(context, "raw_transactions", work)
+
+    @dg.multi_asset(
+        specs=[
+            dg.AssetSpec(
+                "validated_transactions",
+                deps=[raw_transactions],
+                description="Typed, de-duplicated rows of the day; also the table `transactions`.",
+                kinds={"parquet", "postgres"},
+                owners=OWNERS,
+            ),
+            dg.AssetSpec(
+                "rejected_transactions",
+                deps=[raw_transactions],
+                description="Rows that could not be used, each with the reason, its file and row number.",
+                kinds={"parquet"},
+                owners=OWNERS,
+            ),
+        ],
+        group_name="ingestion",
+        partitions_def=daily_partitions(settings),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        check_specs=[
+            dg.AssetCheckSpec(
+                "reject_rate",
+                asset="validated_transactions",
+                blocking=True,
+                description="Share of rejected rows on the worst day of the run.",
+            )
+        ],
+    )
+    def validate_transactions(
+        context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], database: dg.ResourceParam[Database]
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        worst = 0.0
+        for day in days_of(context):
+            raw = lake.read("raw_transactions", day)
+            valid, rejected = transactions.validate(raw, day, settings.time_zone, max_amount=settings.max_amount)
+            lake.write("validated_transactions", day, valid)
+            lake.write("rejected_transactions", day, rejected)
+            replace_day(database, transactions_table, day, valid.assign(event_day=day))
+            rate = len(rejected) / len(raw) if len(raw) else 0.0
+            worst = max(worst, rate)
+            report(
+                context,
+                "validated_transactions",
+                day,
+                {"dagster/partition_row_count": len(valid), "amount": round(float(valid["amount"].sum()), 2)},
+            )
+            reasons = rejected["reason"].str.replace(r"[:;].*", "", regex=True).value_counts()
+            report(
+                context,
+                "rejected_transactions",
+                day,
+                {"dagster/partition_row_count": len(rejected), "reject_rate": rate, "reasons": reasons.to_dict()},
+            )
+        yield dg.MaterializeResult(
+            asset_key="validated_transactions",
+            check_results=[
+                dg.AssetCheckResult(
+                    check_name="reject_rate",
+                    passed=worst <= settings.max_reject_rate,
+                    metadata={"worst_day": worst, "limit": settings.max_reject_rate},
+                )
+            ],
+        )
+        yield dg.MaterializeResult(asset_key="rejected_transactions")
+
+    return [raw_transactions, validate_transactions]

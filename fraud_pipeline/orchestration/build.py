@@ -1,0 +1,51 @@
+"""The one place that puts the parts together: production, tests and the command line all call it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from fraud_pipeline.orchestration.assets import (
+    alerts,
+    calibration,
+    detectors,
+    features,
+    labels,
+    metrics,
+    profiles,
+    promotion,
+    scoring,
+    transactions,
+)
+from fraud_pipeline.orchestration.jobs import build_jobs
+from fraud_pipeline.orchestration.resources import build_resources
+from fraud_pipeline.orchestration.schedules import build_schedules
+from fraud_pipeline.orchestration.sensors import build_sensors
+from fraud_pipeline.settings import Settings
+
+_STAGES = (transactions, labels, profiles, features, detectors, calibration, promotion, scoring, alerts, metrics)
+
+
+def build_definitions(settings: Settings, *, resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
+    """Assemble everything that Dagster loads; nothing connects or reads here.
+
+    Parameters
+    ----------
+    settings : Settings
+    resource_overrides : mapping of resource key to resource, optional
+        Replaces single resources, for tests.
+
+    Returns
+    -------
+    Definitions
+    """
+    jobs = build_jobs()
+    return dg.Definitions(
+        assets=[asset for stage in _STAGES for asset in stage.build_assets(settings)],
+        jobs=list(jobs.values()),
+        schedules=build_schedules(settings),
+        sensors=build_sensors(settings, jobs),
+        resources={**build_resources(settings), **(resource_overrides or {})},
+        # The steps of a day are short; a process for each would cost more than its work.
+        executor=dg.in_process_executor,
+    )

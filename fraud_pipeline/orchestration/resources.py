@@ -1,0 +1,72 @@
+"""Plain adapters as Dagster resources.
+
+Each is made from settings when a run first needs it: nothing connects while
+definitions load, and no secret becomes resource configuration that the UI shows.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from fraud_pipeline.adapters.database.embedded import EmbeddedPostgres
+from fraud_pipeline.adapters.database.engine import Database
+from fraud_pipeline.adapters.lake import Lake
+from fraud_pipeline.adapters.landing_zone import LandingZone
+from fraud_pipeline.adapters.model_registry import ModelRegistry
+from fraud_pipeline.adapters.model_store import ModelStore
+from fraud_pipeline.adapters.notifier import LogNotifier
+from fraud_pipeline.orchestration.io_managers import JsonIOManager
+from fraud_pipeline.settings import Settings
+
+EMBEDDED_DATABASE = "fraud_pipeline"
+
+
+def open_database(settings: Settings) -> Database:
+    """Open the alert database, checked to have the schema of this code.
+
+    The embedded server is started and migrated when it is not yet; a server of
+    the user's own is never migrated unasked.
+
+    Raises
+    ------
+    DatabaseError
+        If it cannot be reached or its schema is another one.
+    """
+    if settings.database_url is not None:
+        database = Database(settings.database_url.get_secret_value())
+        database.require_current_schema()
+        return database
+    server = EmbeddedPostgres(settings.postgres_folder)
+    server.start()
+    database = Database(server.url(EMBEDDED_DATABASE))
+    database.upgrade()
+    return database
+
+
+def open_model_store(settings: Settings) -> ModelStore:
+    """Open the model store; it connects on first use."""
+    return ModelStore(ModelRegistry(settings.tracking_uri, settings.artefacts))
+
+
+def build_resources(settings: Settings) -> Mapping[str, Any]:
+    """Make the resources by role: landing_zone, lake, database, model_store, notifier, io_manager."""
+
+    @dg.resource
+    def database() -> Database:
+        return open_database(settings)
+
+    # Fresh in every run: an alias is resolved once a run, never kept over runs.
+    @dg.resource
+    def model_store() -> ModelStore:
+        return open_model_store(settings)
+
+    lake = Lake(settings.lake)
+    return {
+        "landing_zone": LandingZone(settings.landing),
+        "lake": lake,
+        "io_manager": JsonIOManager(lake),
+        "database": database,
+        "model_store": model_store,
+        "notifier": LogNotifier(),
+    }

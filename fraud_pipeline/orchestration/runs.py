@@ -1,0 +1,118 @@
+"""Runs in this process, recorded in the Dagster instance like any other."""
+
+import threading
+from collections.abc import Callable, Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from fraud_pipeline.core.errors import ConfigurationError, FraudPipelineError
+from fraud_pipeline.settings import Settings
+
+Progress = Callable[[str, int, int], None]
+"""Called with the step that just finished, how many are done, and how many there are."""
+
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+_POLL_SECONDS = 0.3
+
+
+def open_instance(settings: Settings, dagster_yaml: Path) -> dg.DagsterInstance:
+    """Open the Dagster instance of the deployment, creating the embedded one on first use."""
+    home = settings.dagster_home
+    if not (home / "dagster.yaml").exists():
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+            (home / "dagster.yaml").write_bytes(dagster_yaml.read_bytes())
+        except OSError as error:
+            raise ConfigurationError(
+                f"{home} cannot be written: {error.strerror}; "
+                "free the disk, or set FRAUD_PIPELINE_HOME to a folder of yours."
+            ) from error
+    return dg.DagsterInstance.from_config(str(home))
+
+
+class Runner:
+    """Executes jobs of the definitions, one run after another.
+
+    Parameters
+    ----------
+    definitions : Definitions
+    instance : DagsterInstance
+    progress : callable, optional
+        Told of every finished step.
+    """
+
+    def __init__(
+        self, definitions: dg.Definitions, instance: dg.DagsterInstance, progress: Progress | None = None
+    ) -> None:
+        self._definitions = definitions
+        self._instance = instance
+        self._progress = progress
+
+    def run_day(self, job: str, day: date) -> str:
+        """Run a daily job for one day; returns the run id."""
+        return self._execute(job, partition_key=day.isoformat())
+
+    def run_range(self, job: str, first: date, last: date) -> str:
+        """Run a daily job for a range of days in one run; returns the run id."""
+        if first == last:
+            return self.run_day(job, first)
+        tags = {
+            "dagster/asset_partition_range_start": first.isoformat(),
+            "dagster/asset_partition_range_end": last.isoformat(),
+        }
+        return self._execute(job, tags=tags)
+
+    def run_once(self, job: str, ops: Mapping[str, Any]) -> str:
+        """Run a job without partitions, with configuration of its assets; returns the run id."""
+        return self._execute(job, run_config={"ops": dict(ops)} if ops else {})
+
+    def materialisation(self, asset: str) -> dict[str, Any]:
+        """Read the metadata of an asset's newest materialisation, by label."""
+        event = self._instance.get_latest_materialization_event(dg.AssetKey(asset))
+        if event is None or event.asset_materialization is None:
+            raise ConfigurationError(f"{asset} has not been materialised; run the job that makes it first.")
+        return {label: value.value for label, value in event.asset_materialization.metadata.items()}
+
+    def _execute(self, job: str, *, run_config: Mapping[str, Any] | None = None, **arguments: Any) -> str:  # noqa: ANN401
+        resolved = self._definitions.resolve_job_def(job)
+        run_id = dg.DagsterRun(job_name=job).run_id
+        done = threading.Event()
+        watcher = threading.Thread(target=self._watch, args=(run_id, len(resolved.nodes), done), daemon=True)
+        watcher.start()
+        try:
+            resolved.execute_in_process(
+                run_config={**_QUIET, **(run_config or {})}, instance=self._instance, run_id=run_id, **arguments
+            )
+        except dg.DagsterError as error:
+            raise _domain_error(error) or error from error
+        finally:
+            done.set()
+            watcher.join()
+        return run_id
+
+    def _watch(self, run_id: str, steps: int, done: threading.Event) -> None:
+        """Report finished steps while the run goes on."""
+        reported = 0
+        while self._progress is not None:
+            last_look = done.wait(_POLL_SECONDS)
+            finished = [
+                log.step_key
+                for log in self._instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_SUCCESS)
+                if log.step_key
+            ]
+            for step in finished[reported:]:
+                reported += 1
+                self._progress(step, reported, steps)
+            if last_look:
+                return
+
+
+def _domain_error(error: BaseException) -> FraudPipelineError | None:
+    """Find the pipeline's own error behind Dagster's wrapping, if there is one."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, FraudPipelineError):
+        cause = cause.__cause__ or cause.__context__
+    return cause

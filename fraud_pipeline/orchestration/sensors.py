@@ -1,0 +1,88 @@
+"""What runs because something happened."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import dagster as dg
+
+from fraud_pipeline.adapters.lake import Lake
+from fraud_pipeline.adapters.landing_zone import LandedFile, LandingZone
+from fraud_pipeline.adapters.notifier import Notifier
+from fraud_pipeline.orchestration.jobs import PREPARE, SCORE
+from fraud_pipeline.settings import Settings
+
+FILES_PER_TICK = 50
+"""A backlog is taken in portions, so that a tick stays far below Dagster's time limit."""
+
+
+def build_sensors(settings: Settings, jobs: Mapping[str, Any]) -> list[dg.SensorDefinition]:
+    """Declare ``transaction_file_arrived`` and ``run_failed``; both are on by default."""
+
+    @dg.sensor(
+        name="transaction_file_arrived",
+        jobs=[jobs[PREPARE], jobs[SCORE]],
+        minimum_interval_seconds=settings.sensor_interval_seconds,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Sees new and changed transaction files and requests exactly their days.",
+    )
+    def transaction_file_arrived(
+        context: dg.SensorEvaluationContext,
+        landing_zone: dg.ResourceParam[LandingZone],
+        lake: dg.ResourceParam[Lake],
+    ) -> dg.SensorResult | dg.SkipReason:
+        seen: dict[str, str] = json.loads(context.cursor or "{}")
+        landed = landing_zone.transaction_files()
+        new = [file for file in landed if seen.get(file.key) != file.etag][:FILES_PER_TICK]
+        if not new:
+            return dg.SkipReason(f"no new transaction file among {len(landed)} in {landing_zone.root}")
+        kept = {file.key: seen[file.key] for file in landed if file.key in seen}
+        newest_scored = max(lake.days("anomaly_scores"), default=None)
+        requests = []
+        for file in new:
+            if file.day < settings.first_day:
+                context.log.warning(
+                    f"{file.key} is of {file.day}, before FRAUD_PIPELINE_FIRST_DAY {settings.first_day}; not run."
+                )
+            elif not was_processed(file, landing_zone, lake):
+                # A day whose night has passed is scored at once; the newest waits for the night.
+                is_late = newest_scored is not None and file.day <= newest_scored
+                requests.append(
+                    dg.RunRequest(
+                        run_key=f"{file.key}:{file.etag}",
+                        job_name=SCORE if is_late else PREPARE,
+                        partition_key=file.day.isoformat(),
+                        tags={"fraud_pipeline/file": file.key},
+                    )
+                )
+        cursor = json.dumps(kept | {file.key: file.etag for file in new}, sort_keys=True)
+        return dg.SensorResult(run_requests=requests, cursor=cursor)
+
+    @dg.run_failure_sensor(
+        name="run_failed",
+        monitor_all_code_locations=False,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Tells people of every failed run.",
+    )
+    def run_failed(context: dg.RunFailureSensorContext, notifier: dg.ResourceParam[Notifier]) -> None:
+        run = context.dagster_run
+        day = run.tags.get("dagster/partition", "no partition")
+        causes = " <- ".join(_causes(context)) or context.failure_event.message or "no message"
+        notifier.notify(f"run {run.run_id} of {run.job_name} ({day}) failed", causes)
+
+    return [transaction_file_arrived, run_failed]
+
+
+def was_processed(file: LandedFile, landing_zone: LandingZone, lake: Lake) -> bool:
+    """Tell whether these very bytes are already in the lake, as after a run from the command line."""
+    raw = lake.read_days("raw_transactions", [file.day], ["file_sha256"]).get(file.day)
+    return raw is not None and landing_zone.sha256(file) in set(raw["file_sha256"])
+
+
+def _causes(context: dg.RunFailureSensorContext) -> Iterator[str]:
+    for event in context.get_step_failure_events():
+        error = event.step_failure_data.error
+        while error is not None:
+            if error.cause is None:
+                yield error.message.strip()
+            error = error.cause

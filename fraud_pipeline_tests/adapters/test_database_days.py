@@ -1,0 +1,292 @@
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from threading import Barrier
+
+import numpy as np
+import pandas as pd
+import pytest
+from sqlalchemy import Table, event, func, select, text
+from sqlalchemy.engine import Connection
+
+from fraud_pipeline.adapters.database.bulk import read_frame
+from fraud_pipeline.adapters.database.day_repository import replace_day
+from fraud_pipeline.adapters.database.engine import Database
+from fraud_pipeline.adapters.database.metrics_repository import replace_day_metrics
+from fraud_pipeline.adapters.database.tables import (
+    anomaly_scores,
+    model_metrics,
+    transaction_features,
+    transactions,
+)
+from fraud_pipeline.core.errors import InvalidDataError
+from fraud_pipeline.core.schema import FEATURE_COLUMNS, LINEAGE_COLUMNS, RISK_LEVELS
+
+# Frames that do not fit are refused before anything connects.
+UNREACHABLE = Database("postgresql://127.0.0.1:1/nowhere")
+DAY = date(2026, 3, 1)
+NEXT_DAY = date(2026, 3, 2)
+
+
+def events(rows: int, day: date = DAY, prefix: str = "t") -> pd.DataFrame:
+    seconds = pd.to_timedelta(np.linspace(0, 86_399, rows).astype(int), unit="s")
+    return pd.DataFrame(
+        {
+            "transaction_id": [f"{prefix}{row:06d}" for row in range(rows)],
+            "user_id": [f"u{row % 7}" for row in range(rows)],
+            "merchant_id": [f"m{row % 3}" for row in range(rows)],
+            "event_time": (pd.Timestamp(day, tz="UTC") + seconds).astype("datetime64[us, UTC]"),
+        }
+    )
+
+
+def day_of_transactions(rows: int, day: date = DAY, prefix: str = "t") -> pd.DataFrame:
+    return events(rows, day, prefix).assign(
+        amount=np.arange(rows) + 0.25,
+        source_name="bank",
+        source_file="received.csv",
+        row_number=np.arange(1, rows + 1),
+        file_sha256="ab" * 32,
+    )
+
+
+def day_of_features(rows: int, day: date = DAY) -> pd.DataFrame:
+    generator = np.random.default_rng(7)
+    features = pd.DataFrame(generator.lognormal(size=(rows, len(FEATURE_COLUMNS))), columns=list(FEATURE_COLUMNS))
+    features.loc[features.index % 5 == 0, "user_seconds_since_last"] = np.nan
+    return pd.concat([events(rows, day), features], axis=1)
+
+
+def day_of_scores(rows: int, day: date = DAY) -> pd.DataFrame:
+    generator = np.random.default_rng(11)
+    return events(rows, day).assign(
+        amount=10.5,
+        isolation_forest_score=generator.random(rows),
+        local_outlier_factor_score=generator.random(rows) * 4,
+        anomaly_score=generator.random(rows),
+        score_percentile=generator.random(rows),
+        confidence=generator.random(rows),
+        risk_level=[RISK_LEVELS[row % 4] for row in range(rows)],
+        priority=np.arange(rows) % 5 + 1,
+        is_alert=np.arange(rows) % 5 == 0,
+        **dict.fromkeys(LINEAGE_COLUMNS, "1"),
+    )
+
+
+def stored(database: Database, table: Table, day: date = DAY) -> pd.DataFrame:
+    statement = select(table).where(table.c.event_day == day).order_by(*table.primary_key)
+    with database.begin() as connection:
+        return read_frame(connection, statement)
+
+
+def expected(frame: pd.DataFrame, table: Table, day: date = DAY) -> pd.DataFrame:
+    return frame.assign(event_day=day)[list(table.columns.keys())]
+
+
+@pytest.mark.parametrize(
+    ("table", "frame"),
+    [
+        (transactions, day_of_transactions(50)),
+        (transaction_features, day_of_features(50)),
+        (anomaly_scores, day_of_scores(50)),
+    ],
+    ids=lambda value: value.name if isinstance(value, Table) else "",
+)
+def test_a_day_reads_back_as_it_was_written(database: Database, table: Table, frame: pd.DataFrame):
+    replace_day(database, table, DAY, frame)
+    pd.testing.assert_frame_equal(stored(database, table), expected(frame, table), check_dtype=True)
+
+
+def test_missing_features_become_null_and_other_floats_keep_every_bit(database: Database):
+    frame = day_of_features(3).assign(amount=[0.1 + 0.2, np.inf, 5e-324])
+    frame["user_seconds_since_last"] = [np.nan, 1.0, np.nan]
+    replace_day(database, transaction_features, DAY, frame)
+    assert stored(database, transaction_features)["amount"].tolist() == [0.1 + 0.2, np.inf, 5e-324]
+    with database.begin() as connection:
+        nulls = select(func.count()).where(transaction_features.c.user_seconds_since_last.is_(None))
+        assert connection.execute(nulls).scalar_one() == 2
+
+
+def test_text_keeps_quotes_line_breaks_emptiness_and_every_script(database: Database):
+    names = ['say "hi"', "two\nlines, and a comma", "", "köttbullar 肉丸 \\N \\."]
+    replace_day(database, transactions, DAY, day_of_transactions(4).assign(merchant_id=names))
+    assert stored(database, transactions)["merchant_id"].tolist() == names
+
+
+def test_same_frame_twice_leaves_the_same_rows_and_writes_none_again(database: Database):
+    physical = select(text("ctid::text"), text("xmin::text"), transactions.c.transaction_id).order_by(
+        transactions.c.transaction_id
+    )
+    replace_day(database, transactions, DAY, day_of_transactions(20))
+    with database.begin() as connection:
+        before = connection.execute(physical).all()
+    replace_day(database, transactions, DAY, day_of_transactions(20).iloc[::-1])
+    with database.begin() as connection:
+        assert connection.execute(physical).all() == before
+
+
+def test_replacing_a_day_drops_changes_and_adds_rows_of_that_day_only(database: Database):
+    replace_day(database, transactions, DAY, day_of_transactions(10))
+    replace_day(database, transactions, NEXT_DAY, day_of_transactions(10, NEXT_DAY, "n"))
+    changed = day_of_transactions(12).iloc[3:].assign(amount=99.0).reset_index(drop=True)
+    replace_day(database, transactions, DAY, changed)
+    pd.testing.assert_frame_equal(stored(database, transactions), expected(changed, transactions))
+    assert len(stored(database, transactions, NEXT_DAY)) == 10
+
+
+def test_empty_frame_empties_the_day(database: Database):
+    replace_day(database, transactions, DAY, day_of_transactions(3))
+    replace_day(database, transactions, DAY, day_of_transactions(0))
+    assert stored(database, transactions).empty
+    assert stored(database, transactions).dtypes["event_time"] == "datetime64[us, UTC]"
+
+
+def test_transaction_that_moved_to_another_day_moves(database: Database):
+    replace_day(database, transactions, DAY, day_of_transactions(3))
+    replace_day(database, transactions, NEXT_DAY, day_of_transactions(1, NEXT_DAY))
+    assert stored(database, transactions)["transaction_id"].tolist() == ["t000001", "t000002"]
+    assert stored(database, transactions, NEXT_DAY)["transaction_id"].tolist() == ["t000000"]
+
+
+def test_callers_of_the_same_day_at_once_leave_one_frame_whole(database: Database):
+    frames = [day_of_transactions(400 + 50 * n).assign(source_file=f"file{n}") for n in range(4)]
+    together = Barrier(len(frames))
+
+    def write(frame: pd.DataFrame) -> None:
+        together.wait()
+        for _ in range(3):
+            replace_day(database, transactions, DAY, frame)
+
+    with ThreadPoolExecutor(len(frames)) as pool:
+        for done in [pool.submit(write, frame) for frame in frames]:
+            done.result()
+    rows = stored(database, transactions)
+    (winner,) = rows["source_file"].unique()
+    pd.testing.assert_frame_equal(rows, expected(frames[int(winner[-1])], transactions))
+
+
+def test_days_that_exchange_transactions_at_once_do_not_lock_each_other_out(database: Database):
+    together = Barrier(2)
+
+    def write(day: date, order: int) -> None:
+        for _ in range(5):
+            together.wait()
+            replace_day(database, transactions, day, day_of_transactions(500, day).iloc[::order])
+
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(write, DAY, 1), pool.submit(write, NEXT_DAY, -1)]:
+            done.result()
+    assert len(stored(database, transactions)) + len(stored(database, transactions, NEXT_DAY)) == 500
+
+
+@pytest.fixture
+def broken_upsert(database: Database) -> Iterator[None]:
+    """Let PostgreSQL fail at the last statement of a replacement, after the DELETE."""
+
+    def fail(connection: Connection, cursor: object, statement: str, *rest: object) -> None:  # noqa: ARG001 - the hook's form
+        if statement.startswith("INSERT INTO"):
+            connection.exec_driver_sql("SELECT 1 / 0")
+
+    event.listen(database.engine, "before_cursor_execute", fail)
+    yield
+    event.remove(database.engine, "before_cursor_execute", fail)
+
+
+def test_failure_between_delete_and_insert_leaves_the_old_day(database: Database, request: pytest.FixtureRequest):
+    old = day_of_transactions(10)
+    replace_day(database, transactions, DAY, old)
+    request.getfixturevalue("broken_upsert")
+    with pytest.raises(InvalidDataError, match="division by zero"):
+        replace_day(database, transactions, DAY, day_of_transactions(5, prefix="new"))
+    pd.testing.assert_frame_equal(stored(database, transactions), expected(old, transactions))
+
+
+def test_value_that_a_constraint_refuses_leaves_the_old_day_and_names_the_row(database: Database):
+    old = day_of_scores(10)
+    replace_day(database, anomaly_scores, DAY, old)
+    bad = day_of_scores(10).assign(confidence=[0.5] * 9 + [1.5])
+    with pytest.raises(InvalidDataError, match=r"ck_anomaly_scores_confidence.*t000009"):
+        replace_day(database, anomaly_scores, DAY, bad)
+    pd.testing.assert_frame_equal(stored(database, anomaly_scores), expected(old, anomaly_scores))
+
+
+def test_value_of_another_type_names_line_and_column(database: Database):
+    with pytest.raises(InvalidDataError, match=r"type bigint: \"two\".*line 2, column row_number"):
+        replace_day(database, transactions, DAY, day_of_transactions(2).assign(row_number=["1", "two"]))
+
+
+def test_column_of_mixed_types_is_named(database: Database):
+    with pytest.raises(InvalidDataError, match="column row_number with type object"):
+        replace_day(
+            database, transactions, DAY, day_of_transactions(2).assign(row_number=pd.Series([1, "2"], dtype=object))
+        )
+    assert stored(database, transactions).empty
+
+
+def test_missing_column_is_refused():
+    with pytest.raises(InvalidDataError, match="table transactions lacks the column amount, source_file"):
+        replace_day(UNREACHABLE, transactions, DAY, day_of_transactions(2).drop(columns=["amount", "source_file"]))
+
+
+def test_unknown_column_is_refused():
+    with pytest.raises(InvalidDataError, match="table transactions has no place for the column colour"):
+        replace_day(UNREACHABLE, transactions, DAY, day_of_transactions(2).assign(colour="red"))
+
+
+def test_transaction_that_is_there_twice_is_refused():
+    frame = pd.concat([day_of_transactions(2), day_of_transactions(1)])
+    with pytest.raises(InvalidDataError, match="two rows with transaction_id t000000"):
+        replace_day(UNREACHABLE, transactions, DAY, frame)
+
+
+def test_row_that_says_another_day_is_refused():
+    frame = day_of_transactions(3).assign(event_day=[DAY, DAY, NEXT_DAY])
+    with pytest.raises(InvalidDataError, match="1 rows .* not of the day 2026-03-01, the first is t000002"):
+        replace_day(UNREACHABLE, transactions, DAY, frame)
+
+
+def test_frame_may_name_the_day_itself(database: Database):
+    replace_day(database, transactions, DAY, day_of_transactions(3).assign(event_day=DAY))
+    assert len(stored(database, transactions)) == 3
+
+
+def test_event_too_far_from_the_day_for_any_time_zone_is_refused():
+    with pytest.raises(InvalidDataError, match="3 rows .* not of the day 2026-03-04"):
+        replace_day(UNREACHABLE, transactions, date(2026, 3, 4), day_of_transactions(3))
+
+
+def test_day_of_a_time_zone_ahead_of_utc_is_accepted(database: Database):
+    auckland = day_of_transactions(3)
+    auckland["event_time"] -= pd.Timedelta(hours=13)
+    replace_day(database, transactions, DAY, auckland)
+    assert len(stored(database, transactions)) == 3
+
+
+def metrics(**values: float) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "model_version": "3",
+            "metric": list(values),
+            "value": list(values.values()),
+            "low": np.nan,
+            "high": np.nan,
+            "computed_as_of": pd.Timestamp("2026-03-09 04:00Z").as_unit("us"),
+        }
+    )
+
+
+def test_metrics_of_a_day_are_replaced_and_other_days_kept(database: Database):
+    replace_day_metrics(database, NEXT_DAY, metrics(recall=0.1))
+    replace_day_metrics(database, DAY, metrics(precision=0.5, recall=np.nan))
+    for _ in range(2):
+        replace_day_metrics(database, DAY, metrics(recall=0.75, alerts=12))
+    rows = stored(database, model_metrics)
+    assert dict(zip(rows["metric"], rows["value"], strict=True)) == {"alerts": 12, "recall": 0.75}
+    assert rows["computed_as_of"].tolist() == [pd.Timestamp("2026-03-09 04:00Z")] * 2
+    assert len(stored(database, model_metrics, NEXT_DAY)) == 1
+
+
+def test_metric_that_is_there_twice_is_refused():
+    frame = pd.concat([metrics(recall=0.5), metrics(recall=0.6)])
+    with pytest.raises(InvalidDataError, match="two rows with model_version 3, metric recall"):
+        replace_day_metrics(UNREACHABLE, DAY, frame)
