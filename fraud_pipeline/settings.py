@@ -18,6 +18,7 @@ from fraud_pipeline.core.errors import ConfigurationError
 from fraud_pipeline.core.schema import FEATURE_COLUMNS
 
 _PREFIX = "FRAUD_PIPELINE_"
+_QUIET_LIBRARIES = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
 
 
 class Settings(BaseSettings):
@@ -107,7 +108,8 @@ class Settings(BaseSettings):
         ConfigurationError
             Naming the variable and what is wrong with it.
         """
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        for name, value in _QUIET_LIBRARIES.items():
+            os.environ.setdefault(name, value)
         try:
             return cls(**overrides)  # type: ignore[arg-type]  # pydantic validates them
         except ValidationError as error:
@@ -160,5 +162,4 @@ def child_environment(settings: Settings) -> Mapping[str, str]:
     return dict(os.environ) | {
         f"{_PREFIX}HOME": str(settings.home),
         "DAGSTER_HOME": str(settings.dagster_home),
-        "MLFLOW_DISABLE_TELEMETRY": "true",
     }

@@ -149,6 +149,10 @@ class LandingZone:
             frames.append(frame_files.decode(BytesIO(data), file.key, LANDED_LABEL_COLUMNS))
         return pd.concat(frames, ignore_index=True)
 
+    def sha256(self, file: LandedFile) -> str:
+        """Return the SHA-256 of a landed file's bytes, as in the column ``file_sha256``."""
+        return hashlib.sha256(storage.read(self.root / file.key)).hexdigest()
+
     def put_source(self, source: Source) -> None:
         """Store the description of a source."""
         storage.publish_if_changed(self.root / source.name / "source.yaml", source.to_yaml())

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
-from sqlalchemy import create_engine, make_url
+from sqlalchemy import URL, create_engine, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _CONNECT_TIMEOUT = 5  # seconds
 _ARTEFACT_PATH = "model"
 _DIGEST_TAG = "sha256"
-_MODEL_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 
 
 @dataclass(frozen=True)
@@ -118,9 +118,9 @@ class ModelRegistry:
         Parameters
         ----------
         name : str
-            Letters, digits, ``_``, ``.`` and ``-``.
+            Letters, digits, ``_``, ``-`` and, not first, ``.``.
         files : mapping of str to bytes
-            Contents by plain file name, at least one.
+            Contents by file name, at least one; names as for `name`.
         params, metrics : mapping
             Logged on the run.
         tags : mapping of str to str, optional
@@ -138,10 +138,9 @@ class ModelRegistry:
         ConfigurationError
             If the experiment exists with another artefact location.
         """
-        _require_name(name)
-        unusable = sorted(file for file in files if Path(file).name != file)
-        if unusable or not files:
-            msg = f"Model {name} needs at least one file with a plain name, without folders; not usable: {unusable}."
+        _require_names(name, *files)
+        if not files:
+            msg = f"Model {name} has no files to register: give at least one."
             raise ModelArtefactError(msg)
         tags = tags or {}
         sha256 = artefact_sha256(files)
@@ -242,7 +241,7 @@ class ModelRegistry:
         ModelArtefactError
             If the registry cannot be reached.
         """
-        _require_name(name)
+        _require_names(name)
         with self._explained(f"The versions of model {name} cannot be listed"):
             entries = self._client.search_model_versions(f"name = '{name}'")
         return sorted((_model_version(entry) for entry in entries), key=lambda entry: entry.version)
@@ -320,10 +319,11 @@ class ModelRegistry:
             raise ModelArtefactError(msg) from error
 
 
-def _require_name(name: str) -> None:
-    if not _MODEL_NAME.fullmatch(name):
-        msg = f"{name!r} is no model name: use letters, digits, '_', '.' and '-' only."
-        raise ModelArtefactError(msg)
+def _require_names(*names: str) -> None:
+    for name in names:
+        if not _NAME.fullmatch(name):
+            msg = f"{name!r} is no name for a model or a file: use letters, digits, '_', '-' and, not first, '.'."
+            raise ModelArtefactError(msg)
 
 
 def _model_version(entry: "RegistryEntry") -> ModelVersion:
@@ -334,10 +334,10 @@ def _require_reachable(tracking_uri: str) -> None:
     """Try one connection, because MLflow itself retries for minutes before it reports that there is none."""
     url = make_url(tracking_uri)
     if url.drivername in ("http", "https"):
-        address = url.set(username=None, password=None).render_as_string().rstrip("/")
+        address = URL.create(url.drivername, host=url.host, port=url.port, database=url.database)
         # An error status is an answer too: whether the server lets us in is for MLflow to find out.
         with suppress(HTTPError):
-            urlopen(f"{address}/health", timeout=_CONNECT_TIMEOUT).close()  # noqa: S310 -- http or https only
+            urlopen(f"{str(address).rstrip('/')}/health", timeout=_CONNECT_TIMEOUT).close()  # noqa: S310 -- http or https only
         return
     if url.get_backend_name() == "sqlite":
         Path(url.database or "").parent.mkdir(parents=True, exist_ok=True)

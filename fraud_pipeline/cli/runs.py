@@ -95,10 +95,15 @@ def require_days(settings: Settings, first: date, last: date) -> list[date]:
 @contextmanager
 def runner(settings: Settings, title: str) -> Iterator[Runner]:
     """Give a runner on the deployment's instance that shows its progress."""
-    # Dagster repeats a failed step's stack trace on the console; the command prints its cause.
-    logging.getLogger("dagster").setLevel(logging.CRITICAL)
+    quieten_libraries()
     with open_instance(settings, DAGSTER_YAML) as instance, progress(title) as advance:
         yield Runner(build_definitions(settings), instance, advance)
+
+
+def quieten_libraries() -> None:
+    """Leave the terminal to the command: what failed it prints itself, everything else is in the run's log."""
+    for name in ("dagster", "mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def run_days(settings: Settings, days: list[date], *, nightly: bool, job: str = SCORE) -> None:
@@ -108,7 +113,7 @@ def run_days(settings: Settings, days: list[date], *, nightly: bool, job: str = 
             runs.run_range(job, days[0], days[-1])
         return
     with open_instance(settings, DAGSTER_YAML) as instance, progress(f"{job}, night by night") as advance:
-        logging.getLogger("dagster").setLevel(logging.CRITICAL)
+        quieten_libraries()
         runs = Runner(build_definitions(settings), instance)
         for number, day in enumerate(days, start=1):
             runs.run_day(job, day)

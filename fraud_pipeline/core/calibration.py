@@ -128,7 +128,8 @@ def fit_threshold(
         )
     precision, recall, candidates = precision_recall_curve(is_fraud, scores)
     ordered_genuine = np.sort(scores[~is_fraud])
-    false_positive_rate = 1.0 - np.searchsorted(ordered_genuine, candidates, side="left") / genuine
+    # Counts first: 1 - 0.7 would be above a ceiling of 0.3.
+    false_positive_rate = (genuine - np.searchsorted(ordered_genuine, candidates, side="left")) / genuine
     reaches = np.flatnonzero(recall[:-1] >= target_recall)
     wanted = int(reaches[-1])
     affordable = np.flatnonzero(false_positive_rate <= max_false_positive_rate)
@@ -159,7 +160,7 @@ def fit_threshold(
         days=int(scored["day"].nunique()),
         transactions=len(scored),
         frauds=frauds,
-        alert_amount_median=float(np.median(scored["amount"].to_numpy()[alerted])),
+        alert_amount_median=float(np.median(np.abs(scored["amount"].to_numpy()[alerted]))),
         recall_curve=tuple(recall[kept].tolist()),
         precision_curve=tuple(precision[kept].tolist()),
         reference=ScoreReference.of(scores),

@@ -41,6 +41,7 @@ Risk features count over trailing windows of 1, 7 or 30 days (Le Borgne et al.,
 ``merchant_fraud_rate_*`` is known frauds over known labels, 0 without any.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -51,7 +52,10 @@ from fraud_pipeline.core.errors import InvalidDataError
 from fraud_pipeline.core.schema import EVENT_KEYS, FEATURE_COLUMNS
 
 RISK_WINDOW_DAYS: Final = 30
-"""Longest trailing window of merchant and user risk: how far ``recent`` and ``label_events`` reach back."""
+"""Longest trailing window of merchant and user risk: how far ``recent`` and ``label_events`` reach back.
+
+Windows are of 24-hour days: where the clocks change, one calendar day more covers them.
+"""
 
 RECENT_COLUMNS: Final = ("user_id", "merchant_id", "event_time")
 """What ``build`` needs to know of earlier transactions."""
@@ -94,9 +98,9 @@ def build(
     Raises
     ------
     InvalidDataError
-        If the inputs are out of order or a feature comes out not finite.
+        If the inputs are out of order, the look-back reaches into the day, or a feature comes out not finite.
     """
-    _require_chronological(transactions, recent)
+    _require_chronological(transactions, profile, recent)
     local = transactions["event_time"].dt.tz_convert(time_zone).dt
     amount = transactions["amount"].to_numpy(dtype=np.float64)
     hour = local.hour.to_numpy(dtype=np.float64)
@@ -105,13 +109,13 @@ def build(
         "amount_log1p": np.sign(amount) * np.log1p(np.abs(amount)),
         "amount_sqrt": np.sign(amount) * np.sqrt(np.abs(amount)),
         "hour_of_day": hour,
-        "day_of_week": local.dayofweek.to_numpy(dtype=np.float64),
-        "is_weekend": (local.dayofweek.to_numpy() >= 5).astype(np.float64),
+        "day_of_week": local.day_of_week.to_numpy(dtype=np.float64),
+        "is_weekend": (local.day_of_week.to_numpy() >= 5).astype(np.float64),
         "is_night": (hour < NIGHT_ENDS_AT).astype(np.float64),
         "amount_x_hour": amount * hour,
         "amount_x_night": amount * (hour < NIGHT_ENDS_AT),
         **_user_baseline(transactions, amount, profile),
-        "user_count_transactions_24h": _count_transactions("user_id", transactions, recent, _DAY),
+        "user_count_transactions_24h": _count_transactions("user_id", transactions, recent, (1,))[0],
     }
     columns["zscore_x_velocity"] = columns["user_amount_zscore_90d"] * columns["user_count_transactions_24h"]
     columns |= _merchant_counts(transactions, recent) | _label_history(transactions, label_events)
@@ -135,20 +139,20 @@ def _user_baseline(transactions: pd.DataFrame, amount: np.ndarray, profile: pd.D
     user = user[order].astype(np.int64)
     time = _microseconds(transactions["event_time"])[order]
 
-    moments = [prior[column].fillna(0).to_numpy(dtype=np.float64) for column in ("n", "mean", "m2")]
+    has_prior = prior["n"].notna()
+    moments = [prior[column].where(has_prior, 0.0).to_numpy(dtype=np.float64) for column in ("n", "mean", "m2")]
     n, mean, m2 = kernels.running_moments(user, amount[order], *moments)
     std = profiles.standard_deviation(n, m2)
     amount = amount[order]
     known = n > 0
 
     opens = np.r_[True, user[1:] != user[:-1]] if len(user) else np.empty(0, dtype=bool)
-    seen_before = prior["n"].notna().to_numpy()[user]
     longest = profiles.BASELINE_DAYS * _DAY
     prior_last = _microseconds(prior["last_event_time"])[user]
     previous = np.where(opens, prior_last, np.r_[0, time[:-1]] if len(time) else time)
     since_last = np.where(known, time - previous, longest)
     first_today = time[opens][np.cumsum(opens) - 1] if len(time) else time
-    first = np.where(seen_before, _microseconds(prior["first_event_time"])[user], first_today)
+    first = np.where(has_prior.to_numpy()[user], _microseconds(prior["first_event_time"])[user], first_today)
 
     baseline = {
         "user_amount_ratio_90d": np.where(known, amount / np.maximum(mean, 1.0), 1.0),
@@ -165,21 +169,23 @@ def _user_baseline(transactions: pd.DataFrame, amount: np.ndarray, profile: pd.D
 
 
 def _merchant_counts(transactions: pd.DataFrame, recent: pd.DataFrame) -> dict[str, np.ndarray]:
-    return {
-        f"merchant_count_transactions_{days}d": _count_transactions("merchant_id", transactions, recent, days * _DAY)
-        for days in (1, 7, 30)
-    }
+    windows = (1, 7, 30)
+    counts = _count_transactions("merchant_id", transactions, recent, windows)
+    return {f"merchant_count_transactions_{days}d": count for days, count in zip(windows, counts, strict=True)}
 
 
-def _count_transactions(key: str, transactions: pd.DataFrame, recent: pd.DataFrame, window: int) -> np.ndarray:
-    """Count the entity's transactions in the window that ends with each row, the row included."""
+def _count_transactions(
+    key: str, transactions: pd.DataFrame, recent: pd.DataFrame, windows: Sequence[int]
+) -> list[np.ndarray]:
+    """Count the entity's transactions in each window (days) that ends with a row, the row included."""
     from fraud_pipeline.core import kernels
 
     entity, _ = pd.factorize(pd.concat([recent[key], transactions[key]], ignore_index=True))
-    time = np.r_[_microseconds(recent["event_time"]), _microseconds(transactions["event_time"])]
     order = np.argsort(entity, kind="stable")
-    counts = kernels.count_earlier(entity[order].astype(np.int64), time[order], window)
-    return _unsort(counts, order)[len(recent) :] + 1.0
+    entity = entity[order].astype(np.int64)
+    time = np.r_[_microseconds(recent["event_time"]), _microseconds(transactions["event_time"])][order]
+    counts = [kernels.count_earlier(entity, time, days * _DAY) for days in windows]
+    return [_unsort(count, order)[len(recent) :] + 1.0 for count in counts]
 
 
 def _label_history(transactions: pd.DataFrame, label_events: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -217,7 +223,7 @@ def _count_labels(key: str, transactions: pd.DataFrame, events: pd.DataFrame, da
 
 
 def _microseconds(times: pd.Series) -> np.ndarray:
-    return times.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy(dtype="datetime64[us]").astype(np.int64)
+    return times.to_numpy(dtype="datetime64[us]").astype(np.int64)
 
 
 def _unsort(values: np.ndarray, order: np.ndarray) -> np.ndarray:
@@ -226,12 +232,16 @@ def _unsort(values: np.ndarray, order: np.ndarray) -> np.ndarray:
     return unsorted
 
 
-def _require_chronological(transactions: pd.DataFrame, recent: pd.DataFrame) -> None:
-    for name, frame in (("transactions", transactions), ("recent", recent)):
-        if not frame["event_time"].is_monotonic_increasing:
-            raise InvalidDataError(f"{name} are not sorted by event_time; sort by (event_time, transaction_id) first.")
-    if len(recent) and len(transactions) and recent["event_time"].iloc[-1] >= transactions["event_time"].iloc[0]:
-        raise InvalidDataError("recent transactions reach into the day that is built; pass only earlier days.")
+def _require_chronological(transactions: pd.DataFrame, profile: pd.DataFrame, recent: pd.DataFrame) -> None:
+    time, ids = transactions["event_time"], transactions["transaction_id"]
+    tied = time.eq(time.shift()) & ids.lt(ids.shift())
+    if tied.any() or not time.is_monotonic_increasing:
+        raise InvalidDataError("transactions are out of order; sort them by (event_time, transaction_id) first.")
+    if not recent["event_time"].is_monotonic_increasing:
+        raise InvalidDataError("recent transactions are out of order; sort them by event_time first.")
+    for name, latest in (("recent transactions", recent["event_time"]), ("profiles", profile["last_event_time"])):
+        if len(transactions) and len(latest) and latest.max() >= time.iloc[0]:
+            raise InvalidDataError(f"{name} reach into the day that is built; pass only earlier days.")
 
 
 def _require_finite(built: pd.DataFrame) -> None:

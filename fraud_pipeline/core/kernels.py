@@ -130,7 +130,8 @@ def merge_moments(entity: Ints, n: Floats, mean: Floats, m2: Floats, entities: i
         if merged == 0.0:
             continue
         delta = mean[row] - total_mean[who]
-        total_mean[who] += delta * n[row] / merged
+        # The share first: merging one part alone then gives exactly that part.
+        total_mean[who] += delta * (n[row] / merged)
         total_m2[who] += m2[row] + delta * delta * total_n[who] * n[row] / merged
         total_n[who] = merged
     return total_n, total_mean, total_m2

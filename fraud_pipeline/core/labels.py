@@ -13,6 +13,26 @@ from fraud_pipeline.core.errors import InvalidDataError
 from fraud_pipeline.core.schema import EVENT_KEYS, LABEL_COLUMNS, LANDED_LABEL_COLUMNS, TIME_DTYPE
 
 CHARGEBACK_FILE: Final = "chargeback_file"
+UNREPORTED: Final = "unreported"
+"""The two values of ``label_source`` here: somebody reported it, or nobody did until maturity."""
+
+EVENT_COLUMNS: Final = ("user_id", "merchant_id", "label_known_at", "is_fraud")
+
+_DTYPES: Final = dict.fromkeys(LABEL_COLUMNS, "str") | {
+    "event_time": TIME_DTYPE,
+    "is_fraud": "bool",
+    "label_known_at": TIME_DTYPE,
+}
+
+
+def no_labels() -> pd.DataFrame:
+    """Return `LABEL_COLUMNS` without rows."""
+    return pd.DataFrame(columns=list(LABEL_COLUMNS)).astype(_DTYPES)
+
+
+def no_events() -> pd.DataFrame:
+    """Return `EVENT_COLUMNS` without rows."""
+    return no_labels()[list(EVENT_COLUMNS)]
 
 
 def merge(landed: pd.DataFrame, transactions: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -47,10 +67,11 @@ def merge(landed: pd.DataFrame, transactions: pd.DataFrame) -> tuple[pd.DataFram
             f"{int(timeless.sum())} landed labels have neither label_known_at nor delay_days: ingest their file again."
         )
     events = transactions[list(EVENT_KEYS)].drop_duplicates("transaction_id")
+    events = events.astype({name: _DTYPES[name] for name in EVENT_KEYS})
     joined = landed.merge(events, on="transaction_id", how="left")
     delay = pd.to_timedelta(joined["delay_days"], unit="D")
     joined["label_known_at"] = joined["label_known_at"].fillna(joined["event_time"] + delay).astype(TIME_DTYPE)
-    joined["label_source"] = pd.Series(CHARGEBACK_FILE, index=joined.index, dtype="str")
+    joined["label_source"] = CHARGEBACK_FILE
 
     unknown = joined["event_time"].isna()
     premature = joined["label_known_at"] < joined["event_time"]
@@ -59,12 +80,47 @@ def merge(landed: pd.DataFrame, transactions: pd.DataFrame) -> tuple[pd.DataFram
     unmatched = landed[list(LANDED_LABEL_COLUMNS)].reset_index(drop=True).assign(reason=reason)
     unmatched = unmatched[unknown | premature].reset_index(drop=True)
 
-    labels = joined.loc[~(unknown | premature), list(LABEL_COLUMNS)]
+    labels = joined.loc[~(unknown | premature), list(LABEL_COLUMNS)].astype(_DTYPES)
     labels = labels.sort_values(["label_known_at", "transaction_id", "is_fraud"], ascending=[True, True, False])
     return labels.drop_duplicates(["label_known_at", "transaction_id"], ignore_index=True), unmatched
 
 
-def current(labels: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
+def of_day(
+    landed: pd.DataFrame,
+    transactions: pd.DataFrame,
+    maturing: pd.DataFrame | None,
+    reported_before: pd.Series,
+    maturity: timedelta,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Collect what became known on one day: labels that landed, and transactions that matured unreported.
+
+    Day by day this gives the events of :func:`known_events`.
+
+    Parameters
+    ----------
+    landed, transactions
+        Labels known on the day, and the transactions they may belong to; see :func:`merge`.
+    maturing
+        Transactions (`EVENT_KEYS`) that reach the maturity on the day; None for none.
+    reported_before
+        Identifiers of transactions with a label known before the day.
+    maturity
+        Age at which an unreported transaction counts as genuine.
+
+    Returns
+    -------
+    labels, unmatched
+        As from :func:`merge`; what matured has the source `UNREPORTED`.
+    """
+    labels, unmatched = merge(landed, transactions)
+    if maturing is None:
+        return labels, unmatched
+    candidates = maturing[~maturing["transaction_id"].isin(reported_before)]
+    both = pd.concat([labels, _unreported(candidates, labels, maturity)])
+    return both.sort_values(["label_known_at", "transaction_id"], ignore_index=True), unmatched
+
+
+def current(labels: pd.DataFrame, as_of: datetime | None = None) -> pd.DataFrame:
     """Return for each transaction the label in force at `as_of`: the latest of those known before it.
 
     Parameters
@@ -72,14 +128,14 @@ def current(labels: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
     labels
         `LABEL_COLUMNS`, of any sources. At the same instant fraud wins.
     as_of
-        With a time zone. A label known at this very instant does not count yet.
+        With a time zone; all labels count by default. A label known at this very instant does not yet.
 
     Returns
     -------
     DataFrame
         `LABEL_COLUMNS` sorted by ``(label_known_at, transaction_id)``, one row for each transaction.
     """
-    known = labels[labels["label_known_at"] < as_of]
+    known = labels if as_of is None else labels[labels["label_known_at"] < as_of]
     known = known.sort_values(["label_known_at", "transaction_id", "is_fraud"], kind="stable")
     return known.drop_duplicates("transaction_id", keep="last", ignore_index=True)
 
@@ -106,14 +162,9 @@ def known_events(transactions: pd.DataFrame, labels: pd.DataFrame, maturity: tim
         ``user_id``, ``merchant_id``, ``known_at`` and ``is_fraud``, sorted by ``known_at``, then by
         transaction.
     """
-    due = transactions["event_time"] + maturity
-    unreported = transactions[~(_first_known(transactions, labels) <= due)]
-    implicit = unreported.assign(known_at=due, is_fraud=False)
-    explicit = labels.rename(columns={"label_known_at": "known_at"})
-    columns = ["user_id", "merchant_id", "known_at", "is_fraud"]
-    events = pd.concat([frame[["transaction_id", *columns]] for frame in (explicit, implicit)])
-    events = events.sort_values(["known_at", "transaction_id", "is_fraud"], ignore_index=True)
-    return events[columns].astype({"known_at": TIME_DTYPE, "is_fraud": "bool"})
+    both = pd.concat([labels, _unreported(transactions, labels, maturity)])
+    both = both.sort_values(["label_known_at", "transaction_id", "is_fraud"], ignore_index=True)
+    return both[list(EVENT_COLUMNS)].rename(columns={"label_known_at": "known_at"})
 
 
 def matured(transactions: pd.DataFrame, labels: pd.DataFrame, as_of: datetime, maturity: timedelta) -> pd.DataFrame:
@@ -147,7 +198,11 @@ def matured(transactions: pd.DataFrame, labels: pd.DataFrame, as_of: datetime, m
     return known[is_labelled | is_old].reset_index(drop=True)
 
 
-def _first_known(transactions: pd.DataFrame, labels: pd.DataFrame) -> pd.Series:
-    """Return when each transaction's first label became known, NaT without one."""
+def _unreported(transactions: pd.DataFrame, labels: pd.DataFrame, maturity: timedelta) -> pd.DataFrame:
+    """Return `LABEL_COLUMNS` for the transactions that have no label when they reach the maturity."""
     first = labels.groupby("transaction_id")["label_known_at"].min()
-    return transactions["transaction_id"].map(first).astype(TIME_DTYPE)
+    due = transactions["event_time"] + maturity
+    # Not Series.map: it cannot map through an empty series of times.
+    is_reported = first.reindex(transactions["transaction_id"]).array <= due.array
+    unreported = transactions.assign(is_fraud=False, label_known_at=due, label_source=UNREPORTED)
+    return unreported.loc[~is_reported, list(LABEL_COLUMNS)].astype(_DTYPES)

@@ -66,8 +66,8 @@ def merge(daily: pd.DataFrame) -> pd.DataFrame:
     from fraud_pipeline.core import kernels
 
     user, user_ids = pd.factorize(daily["user_id"], sort=True)
-    parts = [daily[column].to_numpy(dtype=np.float64) for column in ("n", "mean", "m2")]
-    n, mean, m2 = kernels.merge_moments(user.astype(np.int64), *parts, len(user_ids))
+    n, mean, m2 = (daily[column].to_numpy(dtype=np.float64) for column in ("n", "mean", "m2"))
+    n, mean, m2 = kernels.merge_moments(user.astype(np.int64), n, mean, m2, len(user_ids))
     grouped = daily.groupby(user)
     return _activity(user_ids, n, mean, m2, grouped["first_event_time"].min(), grouped["last_event_time"].max())
 
@@ -83,7 +83,8 @@ def standard_deviation(n: np.ndarray, m2: np.ndarray) -> np.ndarray:
     -------
     float64, same shape
     """
-    return np.sqrt(np.divide(m2, n - 1.0, out=np.zeros_like(m2), where=n > 1.0))
+    deviation: np.ndarray = np.sqrt(np.divide(m2, n - 1.0, out=np.zeros_like(m2), where=n > 1.0))
+    return deviation
 
 
 def _activity(
@@ -95,10 +96,8 @@ def _activity(
             "n": n.astype(np.int64),
             "mean": mean,
             "m2": m2,
-            "first_event_time": first.to_numpy(),
-            "last_event_time": last.to_numpy(),
+            "first_event_time": first.array,
+            "last_event_time": last.array,
         }
     )
-    times = ["first_event_time", "last_event_time"]
-    frame[times] = frame[times].apply(lambda column: pd.to_datetime(column, utc=True)).astype(TIME_DTYPE)
-    return frame[list(ACTIVITY_COLUMNS)]
+    return frame.astype(dict.fromkeys(("first_event_time", "last_event_time"), TIME_DTYPE))[list(ACTIVITY_COLUMNS)]

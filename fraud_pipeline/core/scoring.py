@@ -71,7 +71,7 @@ def confidence(anomaly_score: Floats, threshold: float, reference: ScoreReferenc
     Detectors in Their Example-Wise Predictions", ECML PKDD 2020. With ``n``
     reference scores of which ``a`` are alerts, a row outranks a random
     reference row with probability ``p = (1 + n r) / (2 + n)``, ``r`` its rank; it is among the
-    ``a`` most anomalous with probability ``P(Binomial(n, p) >= n - a)``. The confidence is
+    ``a`` most anomalous with probability ``P(Binomial(n, p) > n - a)``. The confidence is
     that of the decision taken: this for an alert, its complement otherwise.
 
     Parameters
@@ -91,6 +91,6 @@ def confidence(anomaly_score: Floats, threshold: float, reference: ScoreReferenc
     n = len(reference.scores)
     alerts = int((reference.scores >= threshold).sum())
     outranks = (1.0 + n * reference.rank(anomaly_score)) / (2.0 + n)
-    is_anomaly = binom.sf(n - alerts - 1, n, outranks)
+    is_anomaly = binom.sf(n - alerts, n, outranks)
     decided: Floats = np.where(anomaly_score >= threshold, is_anomaly, 1.0 - is_anomaly)
     return decided

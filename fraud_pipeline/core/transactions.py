@@ -100,7 +100,7 @@ def check(transactions: pd.DataFrame) -> None:
     schema = pa.DataFrameSchema(text | ids | typed, strict=True, ordered=True)
     try:
         schema.validate(transactions)
-    except pa.errors.SchemaError as error:
+    except (pa.errors.SchemaError, pa.errors.SchemaErrors) as error:
         raise InvalidDataError(f"Transactions break their schema: {error}") from error
     order = transactions[["event_time", "transaction_id"]].reset_index(drop=True)
     if not order.equals(order.sort_values(["event_time", "transaction_id"], ignore_index=True)):
@@ -161,7 +161,7 @@ def _amounts(text: pd.Series, max_amount: float) -> tuple[pd.Series, dict[str, p
         "amount has thousands separators or a second decimal mark": ~is_number & text.str.fullmatch(_GROUPED_DIGITS),
         "amount is infinite": text.str.fullmatch(_INFINITY) | np.isinf(amount),
         "amount is not a number": ~is_number,
-        f"amount is beyond {max_amount:.15g} in absolute value": amount.abs() > max_amount,
+        f"amount is beyond the limit: {max_amount:.15g}": amount.abs() > max_amount,
     }
 
 
@@ -174,7 +174,7 @@ def _event_times(
         "event_time is missing": text.isna() | (text.str.strip() == ""),
         "event_time is no ISO 8601 date with a time of day": _read_iso(text).isna(),
         "event_time is in an hour that the clocks skip": event_time.isna(),
-        f"event_time is not on {day} in {time_zone}": local.dt.normalize() != pd.Timestamp(day),
+        f"event_time is not on the day: {day} in {time_zone}": local.dt.normalize() != pd.Timestamp(day),
     }
 
 
@@ -183,5 +183,5 @@ def _duplicate_reasons(rows: pd.DataFrame) -> pd.Series:
     is_later = rows["transaction_id"].duplicated()
     later = rows.loc[is_later, "transaction_id"]
     first = rows[~is_later & rows["transaction_id"].isin(later)].set_index("transaction_id").loc[later]
-    reason = "transaction_id is also in row " + first["row_number"].astype("str") + " of " + first["source_file"]
+    reason = "transaction_id is a duplicate: row " + first["row_number"].astype("str") + " of " + first["source_file"]
     return reason.set_axis(later.index)

@@ -59,17 +59,20 @@ def day_of_features(rows: int, day: date = DAY) -> pd.DataFrame:
 
 def day_of_scores(rows: int, day: date = DAY) -> pd.DataFrame:
     generator = np.random.default_rng(11)
-    return events(rows, day).assign(
-        amount=10.5,
-        isolation_forest_score=generator.random(rows),
-        local_outlier_factor_score=generator.random(rows) * 4,
-        anomaly_score=generator.random(rows),
-        score_percentile=generator.random(rows),
-        confidence=generator.random(rows),
-        risk_level=[RISK_LEVELS[row % 4] for row in range(rows)],
-        priority=np.arange(rows) % 5 + 1,
-        is_alert=np.arange(rows) % 5 == 0,
-        **dict.fromkeys(LINEAGE_COLUMNS, "1"),
+    return (
+        events(rows, day)
+        .drop(columns="merchant_id")
+        .assign(
+            isolation_forest_score=generator.random(rows),
+            local_outlier_factor_score=generator.random(rows) * 4,
+            anomaly_score=generator.random(rows),
+            score_percentile=generator.random(rows),
+            confidence=generator.random(rows),
+            risk_level=[RISK_LEVELS[row % 4] for row in range(rows)],
+            priority=np.arange(rows) % 5 + 1,
+            is_alert=np.arange(rows) % 5 == 0,
+            **dict.fromkeys(LINEAGE_COLUMNS, "1"),
+        )
     )
 
 
@@ -92,12 +95,12 @@ def expected(frame: pd.DataFrame, table: Table, day: date = DAY) -> pd.DataFrame
     ],
     ids=lambda value: value.name if isinstance(value, Table) else "",
 )
-def test_a_day_reads_back_as_it_was_written(database: Database, table: Table, frame: pd.DataFrame):
+def test_a_day_reads_back_as_it_was_written(database: Database, table: Table, frame: pd.DataFrame) -> None:
     replace_day(database, table, DAY, frame)
     pd.testing.assert_frame_equal(stored(database, table), expected(frame, table), check_dtype=True)
 
 
-def test_missing_features_become_null_and_other_floats_keep_every_bit(database: Database):
+def test_missing_features_become_null_and_other_floats_keep_every_bit(database: Database) -> None:
     frame = day_of_features(3).assign(amount=[0.1 + 0.2, np.inf, 5e-324])
     frame["user_seconds_since_last"] = [np.nan, 1.0, np.nan]
     replace_day(database, transaction_features, DAY, frame)
@@ -107,13 +110,13 @@ def test_missing_features_become_null_and_other_floats_keep_every_bit(database: 
         assert connection.execute(nulls).scalar_one() == 2
 
 
-def test_text_keeps_quotes_line_breaks_emptiness_and_every_script(database: Database):
+def test_text_keeps_quotes_line_breaks_emptiness_and_every_script(database: Database) -> None:
     names = ['say "hi"', "two\nlines, and a comma", "", "köttbullar 肉丸 \\N \\."]
     replace_day(database, transactions, DAY, day_of_transactions(4).assign(merchant_id=names))
     assert stored(database, transactions)["merchant_id"].tolist() == names
 
 
-def test_same_frame_twice_leaves_the_same_rows_and_writes_none_again(database: Database):
+def test_same_frame_twice_leaves_the_same_rows_and_writes_none_again(database: Database) -> None:
     physical = select(text("ctid::text"), text("xmin::text"), transactions.c.transaction_id).order_by(
         transactions.c.transaction_id
     )
@@ -125,7 +128,7 @@ def test_same_frame_twice_leaves_the_same_rows_and_writes_none_again(database: D
         assert connection.execute(physical).all() == before
 
 
-def test_replacing_a_day_drops_changes_and_adds_rows_of_that_day_only(database: Database):
+def test_replacing_a_day_drops_changes_and_adds_rows_of_that_day_only(database: Database) -> None:
     replace_day(database, transactions, DAY, day_of_transactions(10))
     replace_day(database, transactions, NEXT_DAY, day_of_transactions(10, NEXT_DAY, "n"))
     changed = day_of_transactions(12).iloc[3:].assign(amount=99.0).reset_index(drop=True)
@@ -134,21 +137,21 @@ def test_replacing_a_day_drops_changes_and_adds_rows_of_that_day_only(database: 
     assert len(stored(database, transactions, NEXT_DAY)) == 10
 
 
-def test_empty_frame_empties_the_day(database: Database):
+def test_empty_frame_empties_the_day(database: Database) -> None:
     replace_day(database, transactions, DAY, day_of_transactions(3))
     replace_day(database, transactions, DAY, day_of_transactions(0))
     assert stored(database, transactions).empty
     assert stored(database, transactions).dtypes["event_time"] == "datetime64[us, UTC]"
 
 
-def test_transaction_that_moved_to_another_day_moves(database: Database):
+def test_transaction_that_moved_to_another_day_moves(database: Database) -> None:
     replace_day(database, transactions, DAY, day_of_transactions(3))
     replace_day(database, transactions, NEXT_DAY, day_of_transactions(1, NEXT_DAY))
     assert stored(database, transactions)["transaction_id"].tolist() == ["t000001", "t000002"]
     assert stored(database, transactions, NEXT_DAY)["transaction_id"].tolist() == ["t000000"]
 
 
-def test_callers_of_the_same_day_at_once_leave_one_frame_whole(database: Database):
+def test_callers_of_the_same_day_at_once_leave_one_frame_whole(database: Database) -> None:
     frames = [day_of_transactions(400 + 50 * n).assign(source_file=f"file{n}") for n in range(4)]
     together = Barrier(len(frames))
 
@@ -165,7 +168,7 @@ def test_callers_of_the_same_day_at_once_leave_one_frame_whole(database: Databas
     pd.testing.assert_frame_equal(rows, expected(frames[int(winner[-1])], transactions))
 
 
-def test_days_that_exchange_transactions_at_once_do_not_lock_each_other_out(database: Database):
+def test_days_that_exchange_transactions_at_once_do_not_lock_each_other_out(database: Database) -> None:
     together = Barrier(2)
 
     def write(day: date, order: int) -> None:
@@ -192,7 +195,9 @@ def broken_upsert(database: Database) -> Iterator[None]:
     event.remove(database.engine, "before_cursor_execute", fail)
 
 
-def test_failure_between_delete_and_insert_leaves_the_old_day(database: Database, request: pytest.FixtureRequest):
+def test_failure_between_delete_and_insert_leaves_the_old_day(
+    database: Database, request: pytest.FixtureRequest
+) -> None:
     old = day_of_transactions(10)
     replace_day(database, transactions, DAY, old)
     request.getfixturevalue("broken_upsert")
@@ -201,7 +206,7 @@ def test_failure_between_delete_and_insert_leaves_the_old_day(database: Database
     pd.testing.assert_frame_equal(stored(database, transactions), expected(old, transactions))
 
 
-def test_value_that_a_constraint_refuses_leaves_the_old_day_and_names_the_row(database: Database):
+def test_value_that_a_constraint_refuses_leaves_the_old_day_and_names_the_row(database: Database) -> None:
     old = day_of_scores(10)
     replace_day(database, anomaly_scores, DAY, old)
     bad = day_of_scores(10).assign(confidence=[0.5] * 9 + [1.5])
@@ -210,12 +215,12 @@ def test_value_that_a_constraint_refuses_leaves_the_old_day_and_names_the_row(da
     pd.testing.assert_frame_equal(stored(database, anomaly_scores), expected(old, anomaly_scores))
 
 
-def test_value_of_another_type_names_line_and_column(database: Database):
+def test_value_of_another_type_names_line_and_column(database: Database) -> None:
     with pytest.raises(InvalidDataError, match=r"type bigint: \"two\".*line 2, column row_number"):
         replace_day(database, transactions, DAY, day_of_transactions(2).assign(row_number=["1", "two"]))
 
 
-def test_column_of_mixed_types_is_named(database: Database):
+def test_column_of_mixed_types_is_named(database: Database) -> None:
     with pytest.raises(InvalidDataError, match="column row_number with type object"):
         replace_day(
             database, transactions, DAY, day_of_transactions(2).assign(row_number=pd.Series([1, "2"], dtype=object))
@@ -223,39 +228,39 @@ def test_column_of_mixed_types_is_named(database: Database):
     assert stored(database, transactions).empty
 
 
-def test_missing_column_is_refused():
+def test_missing_column_is_refused() -> None:
     with pytest.raises(InvalidDataError, match="table transactions lacks the column amount, source_file"):
         replace_day(UNREACHABLE, transactions, DAY, day_of_transactions(2).drop(columns=["amount", "source_file"]))
 
 
-def test_unknown_column_is_refused():
+def test_unknown_column_is_refused() -> None:
     with pytest.raises(InvalidDataError, match="table transactions has no place for the column colour"):
         replace_day(UNREACHABLE, transactions, DAY, day_of_transactions(2).assign(colour="red"))
 
 
-def test_transaction_that_is_there_twice_is_refused():
+def test_transaction_that_is_there_twice_is_refused() -> None:
     frame = pd.concat([day_of_transactions(2), day_of_transactions(1)])
     with pytest.raises(InvalidDataError, match="two rows with transaction_id t000000"):
         replace_day(UNREACHABLE, transactions, DAY, frame)
 
 
-def test_row_that_says_another_day_is_refused():
+def test_row_that_says_another_day_is_refused() -> None:
     frame = day_of_transactions(3).assign(event_day=[DAY, DAY, NEXT_DAY])
-    with pytest.raises(InvalidDataError, match="1 rows .* not of the day 2026-03-01, the first is t000002"):
+    with pytest.raises(InvalidDataError, match=r"1 rows .* not of the day 2026-03-01, the first is t000002"):
         replace_day(UNREACHABLE, transactions, DAY, frame)
 
 
-def test_frame_may_name_the_day_itself(database: Database):
+def test_frame_may_name_the_day_itself(database: Database) -> None:
     replace_day(database, transactions, DAY, day_of_transactions(3).assign(event_day=DAY))
     assert len(stored(database, transactions)) == 3
 
 
-def test_event_too_far_from_the_day_for_any_time_zone_is_refused():
-    with pytest.raises(InvalidDataError, match="3 rows .* not of the day 2026-03-04"):
+def test_event_too_far_from_the_day_for_any_time_zone_is_refused() -> None:
+    with pytest.raises(InvalidDataError, match=r"3 rows .* not of the day 2026-03-04"):
         replace_day(UNREACHABLE, transactions, date(2026, 3, 4), day_of_transactions(3))
 
 
-def test_day_of_a_time_zone_ahead_of_utc_is_accepted(database: Database):
+def test_day_of_a_time_zone_ahead_of_utc_is_accepted(database: Database) -> None:
     auckland = day_of_transactions(3)
     auckland["event_time"] -= pd.Timedelta(hours=13)
     replace_day(database, transactions, DAY, auckland)
@@ -268,14 +273,12 @@ def metrics(**values: float) -> pd.DataFrame:
             "model_version": "3",
             "metric": list(values),
             "value": list(values.values()),
-            "low": np.nan,
-            "high": np.nan,
             "computed_as_of": pd.Timestamp("2026-03-09 04:00Z").as_unit("us"),
         }
     )
 
 
-def test_metrics_of_a_day_are_replaced_and_other_days_kept(database: Database):
+def test_metrics_of_a_day_are_replaced_and_other_days_kept(database: Database) -> None:
     replace_day_metrics(database, NEXT_DAY, metrics(recall=0.1))
     replace_day_metrics(database, DAY, metrics(precision=0.5, recall=np.nan))
     for _ in range(2):
@@ -286,7 +289,13 @@ def test_metrics_of_a_day_are_replaced_and_other_days_kept(database: Database):
     assert len(stored(database, model_metrics, NEXT_DAY)) == 1
 
 
-def test_metric_that_is_there_twice_is_refused():
+def test_metrics_keep_their_interval(database: Database) -> None:
+    replace_day_metrics(database, DAY, metrics(recall=0.5).assign(low=0.25, high=0.75))
+    rows = stored(database, model_metrics)
+    assert rows[["value", "low", "high"]].to_numpy().tolist() == [[0.5, 0.25, 0.75]]
+
+
+def test_metric_that_is_there_twice_is_refused() -> None:
     frame = pd.concat([metrics(recall=0.5), metrics(recall=0.6)])
     with pytest.raises(InvalidDataError, match="two rows with model_version 3, metric recall"):
         replace_day_metrics(UNREACHABLE, DAY, frame)

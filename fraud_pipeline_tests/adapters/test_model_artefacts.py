@@ -65,12 +65,12 @@ def sequence(kind: str, *items: dict[str, Any]) -> dict[str, Any]:
     ],
     ids=["isolation_forest", "lof_brute", "lof_kd_tree", "lof_auto"],
 )
-def test_a_loaded_estimator_gives_the_very_same_scores(make: Callable[[], Any]):
+def test_a_loaded_estimator_gives_the_very_same_scores(make: Callable[[], Any]) -> None:
     estimator = make()
     np.testing.assert_array_equal(scores(load_estimator(dump_estimator(estimator))), scores(estimator))
 
 
-def test_every_trusted_type_is_needed_by_a_detector():
+def test_every_trusted_type_is_needed_by_a_detector() -> None:
     needed = {
         name
         for estimator in (isolation_forest(), local_outlier_factor(algorithm="kd_tree"))
@@ -79,14 +79,14 @@ def test_every_trusted_type_is_needed_by_a_detector():
     assert needed == set(_TRUSTED_TYPES)
 
 
-def test_dumping_an_estimator_that_could_not_be_loaded_again_names_the_type():
+def test_dumping_an_estimator_that_could_not_be_loaded_again_names_the_type() -> None:
     with pytest.raises(ModelArtefactError, match=r"sklearn\.metrics\._dist_metrics\.ManhattanDistance64"):
         dump_estimator(local_outlier_factor(algorithm="kd_tree", metric="manhattan"))
 
 
-def test_dumping_an_object_that_skops_cannot_write_names_its_type():
+def test_dumping_an_object_that_skops_cannot_write_names_its_type() -> None:
     with pytest.raises(ModelArtefactError, match="generator cannot be stored as a model artefact"):
-        dump_estimator(item for item in ())
+        dump_estimator(number for number in range(3))
 
 
 class WritesAFileWhenUnpickled:
@@ -97,7 +97,7 @@ class WritesAFileWhenUnpickled:
         return Path.touch, (self.path,)
 
 
-def test_a_pickle_is_refused_and_never_runs(tmp_path: Path):
+def test_a_pickle_is_refused_and_never_runs(tmp_path: Path) -> None:
     trap = tmp_path / "ran"
     payload = pickle.dumps(WritesAFileWhenUnpickled(trap))
     with pytest.raises(ModelArtefactError, match="not a readable skops archive"):
@@ -107,7 +107,7 @@ def test_a_pickle_is_refused_and_never_runs(tmp_path: Path):
     assert trap.exists()
 
 
-def test_a_pickled_array_inside_an_archive_never_runs(tmp_path: Path):
+def test_a_pickled_array_inside_an_archive_never_runs(tmp_path: Path) -> None:
     trap = tmp_path / "ran"
     array_file = io.BytesIO()
     np.save(array_file, np.array([WritesAFileWhenUnpickled(trap)], dtype=object), allow_pickle=True)
@@ -122,13 +122,13 @@ def test_a_pickled_array_inside_an_archive_never_runs(tmp_path: Path):
 
 
 @pytest.mark.parametrize("loader", ["FunctionNode", "TypeNode"])
-def test_an_archive_that_names_a_function_is_refused(loader: str):
+def test_an_archive_that_names_a_function_is_refused(loader: str) -> None:
     schema = {"__class__": "system", "__module__": "os", "__loader__": loader, "content": "system"}
     with pytest.raises(ModelArtefactError, match=r"not trusted: os\.system"):
         load_estimator(archive(schema))
 
 
-def test_a_reduce_gadget_never_calls_its_function(tmp_path: Path):
+def test_a_reduce_gadget_never_calls_its_function(tmp_path: Path) -> None:
     trap = tmp_path / "ran"
     gadget = {
         "__class__": "system",
@@ -144,7 +144,7 @@ def test_a_reduce_gadget_never_calls_its_function(tmp_path: Path):
 
 def test_an_object_of_an_unknown_module_is_refused_before_the_module_is_imported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     trap = tmp_path / "ran"
     (tmp_path / "evil_module.py").write_text(f"open({str(trap)!r}, 'w').close()\nclass Evil: pass\n")
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -154,24 +154,24 @@ def test_an_object_of_an_unknown_module_is_refused_before_the_module_is_imported
     assert not trap.exists()
 
 
-def test_a_trusted_estimator_that_holds_a_foreign_function_is_refused():
+def test_a_trusted_estimator_that_holds_a_foreign_function_is_refused() -> None:
     with pytest.raises(ModelArtefactError, match=r"not trusted: posix\.getcwd|not trusted: os\.getcwd"):
         load_estimator(dumps(FunctionTransformer(func=__import__("os").getcwd)))
 
 
 @pytest.mark.parametrize("payload", [b"", b"not a zip", archive({}), archive({"protocol": 10**6})])
-def test_bytes_that_are_no_estimator_are_refused(payload: bytes):
+def test_bytes_that_are_no_estimator_are_refused(payload: bytes) -> None:
     with pytest.raises(ModelArtefactError, match="not a readable skops archive"):
         load_estimator(payload)
 
 
-def test_a_truncated_archive_is_refused():
+def test_a_truncated_archive_is_refused() -> None:
     payload = dump_estimator(isolation_forest())
     with pytest.raises(ModelArtefactError, match="not a readable skops archive"):
         load_estimator(payload[: len(payload) // 2])
 
 
-def test_garbled_bytes_give_the_same_scores_or_a_clear_error():
+def test_garbled_bytes_give_the_same_scores_or_a_clear_error() -> None:
     estimator = isolation_forest(5)
     payload = dump_estimator(estimator)
     positions = RNG.choice(len(payload), size=200, replace=False)

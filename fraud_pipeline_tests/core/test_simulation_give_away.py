@@ -43,7 +43,7 @@ def rows(request: pytest.FixtureRequest) -> pd.DataFrame:
     found["hour"] = time.hour + time.minute / 60
     found["minute"], found["second"] = time.minute, time.second
     found["day_of_week"], found["day_of_month"] = time.day_of_week, time.day
-    found["serial_number"] = found["transaction_id"].str.split("-").str[1].astype(int)
+    found["serial_number"] = found["transaction_id"].str[-8:].astype(int)
     found["cents"] = (found["amount"].abs() * 100).round().astype(int) % 100
     found["user_number"] = found["user_id"].str[1:].astype(int)
     found["merchant_number"] = found["merchant_id"].str[1:].astype(int)

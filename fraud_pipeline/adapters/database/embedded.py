@@ -15,6 +15,7 @@ import shutil
 import stat
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
@@ -56,6 +57,7 @@ class EmbeddedPostgres:
         self.data_dir = data_dir.expanduser().resolve()
         self._cluster = self.data_dir / "pgdata"
         self._log = self._cluster / "server.log"
+        self._name = f"fraud-pipeline-{hashlib.sha256(os.fsencode(self._cluster)).hexdigest()[:12]}"
 
     def start(self) -> None:
         """Start the server, making the cluster first if there is none; nothing to do where it runs.
@@ -66,16 +68,16 @@ class EmbeddedPostgres:
             The folder cannot be used, or PostgreSQL does not start.
         """
         with self._alone("start"):
-            if self.is_running():
+            if self._settle():
                 return
             account = _server_account()
             if account is not None:
                 _make_passable(self._cluster)
                 _make_passable(self._programs / "postgres")
+            folder = str(self._socket_dir(account))
+            settings = _SERVER_SETTINGS | {"cluster_name": self._name, "unix_socket_directories": folder}
             if not self._cluster.exists():
                 self._initialise(account)
-            self._remove_stale_pid_file()
-            settings = {**_SERVER_SETTINGS, "unix_socket_directories": str(self._socket_dir(account))}
             options = shlex.join(part for name, value in settings.items() for part in ("-c", f"{name}={value}"))
             log_end = self._log.stat().st_size if self._log.exists() else 0
             started = self._run("pg_ctl", "start", "-t", "60", "-l", str(self._log), "-o", options, account=account)
@@ -235,29 +237,42 @@ class EmbeddedPostgres:
             raise self._failure("be reached", str(error)) from error
         return (int(lines[0]), Path(lines[4])) if len(lines) > 4 else None
 
-    def _remove_stale_pid_file(self) -> None:
-        """Let PostgreSQL start although the number of its killed process now belongs to another one.
+    def _settle(self) -> bool:
+        """Wait while a server comes up or goes down; whether one runs then.
 
-        That is common in containers, where numbers start again from 1.
+        Lock files that a killed server left behind are removed, since its process number may belong to
+        another program now, which is common in containers. That is safe only once none of its processes
+        is left.
         """
-        import psutil
-
         left_over = self._pid_and_socket_dir()
         if left_over is None:
-            return
-        try:
-            is_postgres = psutil.Process(left_over[0]).name().startswith("postgres")
-        except psutil.NoSuchProcess:
-            is_postgres = False
-        if not is_postgres:
-            (self._cluster / "postmaster.pid").unlink()
+            return False
+        for _ in range(300):
+            if self.is_running():
+                return True
+            if not self._has_processes():
+                (self._cluster / "postmaster.pid").unlink(missing_ok=True)
+                (left_over[1] / f".s.PGSQL.{_PORT}.lock").unlink(missing_ok=True)
+                return False
+            time.sleep(0.1)
+        return False
+
+    def _has_processes(self) -> bool:
+        import psutil
+
+        # The title of each of its processes holds the cluster_name, which root of a container may read
+        # although the folders of another account's process are closed to it.
+        return any(
+            (process.info["name"] or "").startswith("postgres")
+            and self._name in " ".join(process.info["cmdline"] or ())
+            for process in psutil.process_iter(["name", "cmdline"])
+        )
 
     def _socket_dir(self, account: pwd.struct_passwd | None) -> Path:
         """Choose the cluster itself, or a private folder with a short name where its path cannot hold a socket."""
         if _can_hold_socket(self._cluster):
             return self._cluster
-        digest = hashlib.sha256(os.fsencode(self._cluster)).hexdigest()[:12]
-        short = Path(tempfile.gettempdir()).resolve() / f"fraud-pipeline-{digest}"
+        short = Path(tempfile.gettempdir()).resolve() / self._name
         if not _can_hold_socket(short):
             raise DatabaseError(
                 f"The paths of {self._cluster} and of the temporary folder {short.parent} are too long for a Unix "

@@ -2,6 +2,7 @@
 
 from datetime import date
 
+import numpy as np
 import pandas as pd
 
 from fraud_pipeline.adapters.database.day_repository import replace_day
@@ -19,8 +20,8 @@ def replace_day_metrics(database: Database, day: date, frame: pd.DataFrame) -> N
     day : date
         The partition day that was scored.
     frame : DataFrame
-        One row a model version and metric: ``model_version``, ``metric``, ``value``, ``low``,
-        ``high`` (missing where too few labels are known), ``computed_as_of``.
+        One row a model version and metric: ``model_version``, ``metric``, ``value`` (missing where
+        too few labels are known), ``computed_as_of``, and perhaps the interval ``low``, ``high``.
 
     Raises
     ------
@@ -29,4 +30,5 @@ def replace_day_metrics(database: Database, day: date, frame: pd.DataFrame) -> N
     DatabaseError
         PostgreSQL cannot be reached or fails.
     """
-    replace_day(database, model_metrics, day, frame)
+    interval = {name: np.nan for name in ("low", "high") if name not in frame}
+    replace_day(database, model_metrics, day, frame.assign(**interval))

@@ -162,8 +162,8 @@ Index(None, transaction_features.c.user_id, transaction_features.c.event_time)
 anomaly_scores = Table(
     "anomaly_scores",
     metadata,
-    *_event_columns(),
-    _amount(),
+    # Merchant and amount are in the table transactions.
+    *(column for column in _event_columns() if column.name != "merchant_id"),
     Column("isolation_forest_score", Double, nullable=False, comment="Detector score, higher is more anomalous"),
     Column("local_outlier_factor_score", Double, nullable=False, comment="Detector score, higher is more anomalous"),
     *_verdict_columns(),

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+import numpy as np
 import pandas as pd
 
 from fraud_pipeline.core.detectors.base import Floats, matrix, setting
+from fraud_pipeline.core.errors import TrainingError
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,11 @@ class IsolationForestDetector:
         -------
         IsolationForestDetector
 
+        Raises
+        ------
+        TrainingError
+            If there are fewer than two rows.
+
         Notes
         -----
         ``contamination`` is left alone: it only moves scikit-learn's own cut-off,
@@ -48,13 +55,20 @@ class IsolationForestDetector:
         from sklearn.ensemble import IsolationForest
 
         rows = matrix(features, columns)
+        if len(rows) < 2:
+            raise TrainingError(
+                f"the isolation forest has {len(rows)} rows to be fitted on; choose a longer training window."
+            )
         forest = IsolationForest(n_estimators=trees, max_samples=min(max_samples, len(rows)), random_state=seed)
         return cls(tuple(columns), forest.fit(rows))
 
     def score(self, features: pd.DataFrame) -> Floats:
         """Anomaly score ``2^(-E[path length] / c)`` in (0, 1], shape (n,); HIGHER = MORE ANOMALOUS."""
+        rows = matrix(features, self.columns)
+        if not len(rows):
+            return np.empty(0)
         # scikit-learn's score_samples is the negative of the paper's score.
-        scores: Floats = -self.estimator.score_samples(matrix(features, self.columns))
+        scores: Floats = -self.estimator.score_samples(rows)
         return scores
 
     def state(self) -> dict[str, Any]:

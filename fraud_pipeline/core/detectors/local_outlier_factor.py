@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from fraud_pipeline.core.detectors.base import Floats, matrix, setting, signed_log
+from fraud_pipeline.core.errors import TrainingError
 
 
 @dataclass(frozen=True)
@@ -57,14 +58,25 @@ class LocalOutlierFactorDetector:
         Returns
         -------
         LocalOutlierFactorDetector
+
+        Raises
+        ------
+        TrainingError
+            If fewer than two rows can enter the reference.
         """
         from sklearn.neighbors import LocalOutlierFactor
 
         logs = signed_log(matrix(features, columns))
         spread = logs.std(axis=0)
-        scale = np.where(spread > 0, spread, 1.0)
+        # The spread of a constant column is 0 or rounding noise, which nothing may be divided by.
+        scale = np.where(spread > 1e-9, spread, 1.0)
         candidates = np.arange(len(logs)) if is_genuine is None else np.flatnonzero(is_genuine)
         sample = np.random.default_rng(seed).permutation(candidates)[:reference_rows]
+        if len(sample) < 2:
+            raise TrainingError(
+                f"the local outlier factor has {len(sample)} rows to be fitted on; "
+                "choose a longer training window or bring in label files."
+            )
         center = logs[sample].mean(axis=0)
         model = LocalOutlierFactor(n_neighbors=min(neighbours, len(sample) - 1), novelty=True, algorithm="brute")
         return cls(

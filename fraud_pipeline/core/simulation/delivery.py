@@ -31,7 +31,7 @@ class DayOfTransactions:
         ``(event_time, transaction_id)``.
     labels : pandas.DataFrame
         What the bank will ever learn about them: ``transaction_id``, ``is_fraud``, ``label_known_at``,
-        ``scenario``, sorted by ``(label_known_at, transaction_id)``.
+        ``scenario`` (``genuine_dispute`` if not fraud), sorted by ``(label_known_at, transaction_id)``.
     frauds : pandas.DataFrame
         The truth, which no bank has: ``transaction_id`` and ``scenario`` of every fraud, reported or not.
     """

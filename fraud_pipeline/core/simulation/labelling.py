@@ -46,8 +46,8 @@ def label_transactions(
     -------
     pandas.DataFrame
         ``transaction_id``, ``is_fraud``, ``label_known_at``, ``scenario``, sorted by ``(label_known_at,
-        transaction_id)``: reported frauds and disputes found genuine. Delays are log-normal with the
-        scenario's median, longer than a minute and at most ``MAX_LABEL_DELAY_DAYS``.
+        transaction_id)``: reported frauds, and disputes found genuine (scenario ``genuine_dispute``). Delays are
+        log-normal with the scenario's median, at least a minute and at most ``MAX_LABEL_DELAY_DAYS``.
     """
     draw = rng.random(len(scenario))
     fraud = scenario >= 0

@@ -43,7 +43,7 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
                 transactions,
                 profiles.merge(profiles.no_activity() if daily is None else daily),
                 transactions.iloc[:0] if earlier is None else earlier,
-                labels.no_events() if events is None else events,
+                labels.no_labels() if events is None else events,
                 time_zone=settings.time_zone,
             )
             lake.write("transaction_features", day, built)

@@ -37,12 +37,12 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
 
         def work(day: date) -> MetadataOfDay:
             matured_day = day - maturity
-            maturing = lake.read_days("validated_transactions", [matured_day], EVENT_KEYS).get(matured_day)
+            maturing = lake.read_days("validated_transactions", [matured_day], EVENT_KEYS)
             reported_before = [landed(matured_day + timedelta(days=n))["transaction_id"] for n in range(maturity.days)]
             known, unmatched = labels.of_day(
                 landed(day),
                 find_transactions(lake, day, landed(day)["transaction_id"]),
-                maturing,
+                maturing.get(matured_day, labels.no_labels()),
                 pd.concat(reported_before),
                 maturity,
             )
@@ -64,7 +64,7 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
 def find_transactions(lake: Lake, day: date, transaction_ids: pd.Series) -> pd.DataFrame:
     """Look up transactions by id, from ``day`` backwards until all are found or the look-back ends."""
     missing = set(transaction_ids)
-    found = [pd.DataFrame(columns=list(EVENT_KEYS))]
+    found = [labels.no_labels()[list(EVENT_KEYS)]]
     for back in range(LABEL_LOOKBACK_DAYS):
         if not missing:
             break

@@ -3,6 +3,7 @@
 from datetime import date, timedelta
 
 import dagster as dg
+import numpy as np
 import pandas as pd
 
 from fraud_pipeline.adapters.database.engine import Database
@@ -33,7 +34,11 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             truth = labels.current(labels.no_labels() if labelled is None else labelled)
             figures = metrics.evaluate(scores, truth)
             table = pd.DataFrame({"metric": list(figures), "value": list(figures.values())}).assign(
-                event_day=day, model_version=scores["model_version"].iloc[0] if len(scores) else "none"
+                event_day=day,
+                model_version=scores["model_version"].iloc[0] if len(scores) else "none",
+                low=np.nan,
+                high=np.nan,
+                computed_as_of=truth["label_known_at"].max() if len(truth) else pd.Timestamp(day, tz="UTC"),
             )
             replace_day_metrics(database, day, table)
             return {name: value for name, value in figures.items() if value == value}

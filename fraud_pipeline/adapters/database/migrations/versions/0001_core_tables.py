@@ -168,8 +168,7 @@ def upgrade() -> None:
     op.create_index("ix_transaction_features_user_id_event_time", "transaction_features", ["user_id", "event_time"])
     op.create_table(
         "anomaly_scores",
-        *_event_columns(),
-        sa.Column("amount", sa.Numeric(18, 2), nullable=False, comment="Amount in the reporting currency"),
+        *(column for column in _event_columns() if column.name != "merchant_id"),
         sa.Column(
             "isolation_forest_score", sa.Double(), nullable=False, comment="Detector score, higher is more anomalous"
         ),

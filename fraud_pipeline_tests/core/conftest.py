@@ -1,0 +1,7 @@
+"""How many examples the property tests of the core draw."""
+
+from hypothesis import settings
+
+# The first call of a kernel compiles it, so no example has a deadline.
+settings.register_profile("core", deadline=None, max_examples=40)
+settings.load_profile("core")

@@ -1,0 +1,268 @@
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fraud_pipeline.core import labels as labels_stage
+from fraud_pipeline.core.errors import InvalidDataError
+from fraud_pipeline.core.labels import current, known_events, matured, merge, of_day
+from fraud_pipeline.core.schema import EVENT_KEYS, LABEL_COLUMNS, LANDED_LABEL_COLUMNS, TIME_DTYPE
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+MATURITY = timedelta(days=7)
+LABEL_DTYPES = dict.fromkeys(LABEL_COLUMNS, "str") | {
+    "event_time": TIME_DTYPE,
+    "is_fraud": "bool",
+    "label_known_at": TIME_DTYPE,
+}
+
+
+def at(day: float) -> datetime:
+    return START + timedelta(days=day)
+
+
+def transactions(**days: float) -> pd.DataFrame:
+    """One transaction for each name, at its day."""
+    frame = pd.DataFrame(
+        [(name, f"user of {name}", f"shop of {name}", at(day)) for name, day in days.items()], columns=list(EVENT_KEYS)
+    )
+    return frame.astype({"event_time": TIME_DTYPE} | dict.fromkeys(EVENT_KEYS[:3], "str"))
+
+
+def landed(*rows: tuple[str, bool, float | None, float | None]) -> pd.DataFrame:
+    """Labels by transaction, truth, day on which it is known and delay in days."""
+    frame = pd.DataFrame({name: [None] * len(rows) for name in LANDED_LABEL_COLUMNS})
+    frame["transaction_id"] = [row[0] for row in rows]
+    frame["is_fraud"] = [row[1] for row in rows]
+    frame["label_known_at"] = pd.Series([None if row[2] is None else at(row[2]) for row in rows], dtype=TIME_DTYPE)
+    frame["delay_days"] = [row[3] for row in rows]
+    frame["row_number"] = range(1, len(rows) + 1)
+    texts = dict.fromkeys(("transaction_id", "event_day", "source_name", "source_file", "file_sha256"), "str")
+    return frame.astype(
+        texts | {"label_known_at": TIME_DTYPE, "delay_days": "float64", "is_fraud": "bool", "row_number": "int64"}
+    )
+
+
+def labels(events: pd.DataFrame, *rows: tuple[str, bool, float]) -> pd.DataFrame:
+    found, unmatched = merge(landed(*((*row, None) for row in rows)), events)
+    assert unmatched.empty
+    return found
+
+
+def truths(frame: pd.DataFrame) -> dict[str, bool]:
+    return dict(zip(frame["transaction_id"], frame["is_fraud"], strict=True))
+
+
+def stream(events: pd.DataFrame) -> list[tuple[object, ...]]:
+    assert list(events) == ["user_id", "merchant_id", "known_at", "is_fraud"]
+    assert events["known_at"].dtype == TIME_DTYPE
+    assert events["is_fraud"].dtype == "bool"
+    return list(events[["user_id", "known_at", "is_fraud"]].itertuples(index=False, name=None))
+
+
+def test_a_label_takes_user_merchant_and_time_from_its_transaction() -> None:
+    found, unmatched = merge(landed(("a", True, 3.5, None)), transactions(a=1, b=2))
+    assert found.to_dict("records") == [
+        {
+            "transaction_id": "a",
+            "user_id": "user of a",
+            "merchant_id": "shop of a",
+            "event_time": at(1),
+            "is_fraud": True,
+            "label_known_at": at(3.5),
+            "label_source": "chargeback_file",
+        }
+    ]
+    assert found.dtypes.astype("str").to_dict() == LABEL_DTYPES
+    assert list(unmatched) == [*LANDED_LABEL_COLUMNS, "reason"]
+
+
+def test_a_delay_counts_from_the_time_of_the_transaction() -> None:
+    found, _ = merge(landed(("a", True, None, 7.5), ("b", False, None, 0)), transactions(a=1.25, b=2))
+    assert dict(zip(found["transaction_id"], found["label_known_at"], strict=True)) == {"a": at(8.75), "b": at(2)}
+
+
+def test_labels_are_sorted_by_known_time_and_transaction() -> None:
+    rows = landed(("b", True, 5, None), ("a", True, 5, None), ("c", True, 4, None))
+    assert merge(rows, transactions(a=1, b=1, c=1))[0]["transaction_id"].tolist() == ["c", "a", "b"]
+
+
+def test_labels_known_at_one_instant_are_one_and_fraud_wins() -> None:
+    rows = landed(("a", False, 5, None), ("a", True, 5, None), ("a", True, 5, None), ("a", False, 6, None))
+    found, unmatched = merge(rows, transactions(a=1))
+    assert found[["label_known_at", "is_fraud"]].to_numpy().tolist() == [[at(5), True], [at(6), False]]
+    assert unmatched.empty
+
+
+def test_labels_that_cannot_be_joined_come_apart_with_a_reason() -> None:
+    rows = landed(("x", True, 5, None), ("a", True, 0.5, None), ("a", True, 1, None), ("y", True, None, 7))
+    found, unmatched = merge(rows, transactions(a=1))
+    assert found["label_known_at"].tolist() == [at(1)]
+    assert unmatched[["transaction_id", "row_number", "reason"]].to_numpy().tolist() == [
+        ["x", 1, "no transaction with this id"],
+        ["a", 2, "known before its transaction"],
+        ["y", 4, "no transaction with this id"],
+    ]
+
+
+def test_a_transaction_that_was_delivered_twice_has_its_first_time() -> None:
+    twice = pd.concat([transactions(a=1), transactions(a=2)])
+    found, _ = merge(landed(("a", True, None, 1)), twice)
+    assert found["label_known_at"].tolist() == [at(2)]
+
+
+@pytest.mark.parametrize("rows", [(), (("a", True, 5.0, None),)])
+@pytest.mark.parametrize("events", [transactions(), pd.DataFrame(columns=list(EVENT_KEYS))])
+def test_without_transactions_or_labels_the_types_stay(rows: Any, events: pd.DataFrame) -> None:  # noqa: ANN401
+    found, unmatched = merge(landed(*rows), events)
+    pd.testing.assert_frame_equal(found, labels_stage.no_labels(), check_index_type=False)
+    assert found.dtypes.astype("str").to_dict() == LABEL_DTYPES
+    assert len(unmatched) == len(rows)
+    assert list(labels_stage.no_events()) == list(labels_stage.EVENT_COLUMNS)
+
+
+def test_a_label_without_a_time_and_a_delay_is_refused() -> None:
+    with pytest.raises(InvalidDataError, match="1 landed labels have neither label_known_at nor delay_days"):
+        merge(landed(("a", True, None, None)), transactions(a=1))
+
+
+def test_the_latest_label_known_before_is_in_force() -> None:
+    found = labels(transactions(a=1, b=1), ("a", True, 3), ("a", False, 5), ("b", True, 4))
+    assert truths(current(found, at(3))) == {}
+    assert truths(current(found, at(3.1))) == {"a": True}
+    assert truths(current(found, at(5))) == {"a": True, "b": True}
+    assert truths(current(found, at(5.1))) == truths(current(found)) == {"a": False, "b": True}
+
+
+def test_of_two_sources_at_one_instant_fraud_is_in_force() -> None:
+    chargebacks = labels(transactions(a=1), ("a", True, 3))
+    analyst = labels(transactions(a=1), ("a", False, 3)).assign(label_source="analyst")
+    for both in (pd.concat([chargebacks, analyst]), pd.concat([analyst, chargebacks])):
+        assert truths(current(both)) == {"a": True}
+
+
+def test_labels_in_force_are_sorted_and_have_all_columns() -> None:
+    found = current(labels(transactions(a=1, b=1), ("b", True, 3), ("a", False, 5)))
+    assert list(found) == list(LABEL_COLUMNS)
+    assert found["transaction_id"].tolist() == ["b", "a"]
+    assert found.index.tolist() == [0, 1]
+
+
+def test_an_unreported_transaction_becomes_a_genuine_event_at_maturity() -> None:
+    events = known_events(transactions(a=1), labels_stage.no_labels(), MATURITY)
+    assert stream(events) == [("user of a", at(8), False)]
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [
+        (3, [(at(3), True)]),
+        (8, [(at(8), True)]),
+        (8.5, [(at(8), False), (at(8.5), True)]),
+    ],
+)
+def test_a_label_is_an_event_and_a_late_one_takes_nothing_back(known: float, expected: list[Any]) -> None:
+    events = transactions(a=1)
+    found = stream(known_events(events, labels(events, ("a", True, known)), MATURITY))
+    assert [event[1:] for event in found] == expected
+
+
+def test_each_label_of_a_transaction_is_an_event() -> None:
+    events = transactions(a=1)
+    found = stream(known_events(events, labels(events, ("a", True, 3), ("a", False, 5)), MATURITY))
+    assert [event[1:] for event in found] == [(at(3), True), (at(5), False)]
+
+
+def test_labels_of_other_transactions_are_events_too() -> None:
+    found = known_events(transactions(), labels(transactions(a=1), ("a", True, 3)), MATURITY)
+    assert stream(found) == [("user of a", at(3), True)]
+
+
+def test_nothing_known_is_no_events_of_the_right_types() -> None:
+    assert stream(known_events(transactions(), labels_stage.no_labels(), MATURITY)) == []
+
+
+@pytest.mark.parametrize(
+    ("as_of", "expected"),
+    [
+        (3, {}),
+        (3.5, {"fraud": True}),
+        (8, {"fraud": True, "silent": False, "late": False}),
+        (9, {"fraud": True, "silent": False, "late": False}),
+        (9.5, {"fraud": True, "silent": False, "late": True}),
+        (20, {"fraud": True, "silent": False, "late": True, "young": False}),
+    ],
+)
+def test_truth_is_known_by_a_label_or_by_age(as_of: float, expected: dict[str, bool]) -> None:
+    events = transactions(fraud=1, silent=1, late=1, young=12)
+    known = labels(events, ("fraud", True, 3), ("late", True, 9))
+    found = matured(events, known, at(as_of), MATURITY)
+    assert list(found) == ["transaction_id", "is_fraud"]
+    assert found["is_fraud"].dtype == "bool"
+    assert truths(found) == expected
+
+
+def test_a_corrected_label_changes_the_truth() -> None:
+    events = transactions(a=1)
+    known = labels(events, ("a", True, 3), ("a", False, 5))
+    assert truths(matured(events, known, at(4), MATURITY)) == {"a": True}
+    assert truths(matured(events, known, at(6), MATURITY)) == {"a": False}
+
+
+def test_no_transactions_have_no_truth() -> None:
+    found = matured(transactions(), labels_stage.no_labels(), at(9), MATURITY)
+    assert found.empty
+    assert found["is_fraud"].dtype == "bool"
+
+
+NAMES = list("abcdef")
+HOURS = st.integers(0, 5 * 24 - 1).map(lambda hours: hours / 24)
+EVENTS = st.dictionaries(st.sampled_from(NAMES), HOURS).map(lambda days: transactions(**days))
+REPORTS = st.lists(st.tuples(st.sampled_from(NAMES), st.booleans(), HOURS, st.none()), max_size=12)
+
+
+@given(EVENTS, REPORTS, HOURS, st.integers(0, 3))
+@settings(deadline=None, max_examples=50)
+def test_what_is_learnt_later_changes_nothing_before(
+    events: pd.DataFrame, reports: list[Any], day: float, maturity_days: int
+) -> None:
+    maturity = timedelta(days=maturity_days)
+    early = merge(landed(*(report for report in reports if report[2] < day)), events)[0]
+    everything = merge(landed(*reports), events)[0]
+    before, after = (known_events(events, known, maturity) for known in (early, everything))
+    pd.testing.assert_frame_equal(before[before["known_at"] < at(day)], after[after["known_at"] < at(day)])
+    pd.testing.assert_frame_equal(current(early, at(day)), current(everything, at(day)))
+    pd.testing.assert_frame_equal(
+        matured(events, early, at(day), maturity), matured(events, everything, at(day), maturity)
+    )
+
+
+@given(EVENTS, REPORTS, st.integers(0, 3))
+@settings(deadline=None, max_examples=25)
+def test_day_by_day_the_same_becomes_known(events: pd.DataFrame, reports: list[Any], maturity_days: int) -> None:
+    maturity = timedelta(days=maturity_days)
+    reports = [report for report in reports if report[0] not in {r[0] for r in premature(reports, events)}]
+    known_days: list[pd.DataFrame] = []
+    for day in range(8):
+        today = landed(*(report for report in reports if day <= report[2] < day + 1))
+        maturing = events[events["event_time"].between(at(day) - maturity, at(day + 1) - maturity, inclusive="left")]
+        reported = pd.Series([report[0] for report in reports if report[2] < day], dtype="str")
+        known, unmatched = of_day(today, events, maturing if len(maturing) else None, reported, maturity)
+        assert known.dtypes.astype("str").to_dict() == LABEL_DTYPES
+        assert unmatched["reason"].isin(["no transaction with this id"]).all()
+        known_days.append(known)
+    daily = pd.concat(known_days, ignore_index=True)
+    whole = known_events(events, merge(landed(*reports), events)[0], maturity)
+    assert sorted(daily[["user_id", "label_known_at", "is_fraud"]].itertuples(index=False, name=None)) == sorted(
+        stream(whole)
+    )
+    explicit = daily[daily["label_source"] == labels_stage.CHARGEBACK_FILE]
+    assert len(explicit) == len(merge(landed(*reports), events)[0])
+
+
+def premature(reports: list[Any], events: pd.DataFrame) -> list[Any]:
+    time_of = dict(zip(events["transaction_id"], events["event_time"], strict=True))
+    return [report for report in reports if report[0] in time_of and at(report[2]) < time_of[report[0]]]
