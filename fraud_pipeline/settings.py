@@ -18,7 +18,15 @@ from fraud_pipeline.core.errors import ConfigurationError
 from fraud_pipeline.core.schema import FEATURE_COLUMNS
 
 _PREFIX = "FRAUD_PIPELINE_"
-_QUIET_LIBRARIES = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
+_MLFLOW_DEFAULTS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    # Its own retries last minutes; a run that cannot reach MLflow is to say so.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}
+"""What MLflow takes from the environment alone."""
 
 
 class Settings(BaseSettings):
@@ -69,7 +77,7 @@ class Settings(BaseSettings):
     lof_reference_rows: int = Field(10_000, ge=100, description="Rows of its reference set.")
     target_recall: float = Field(0.85, gt=0, le=1, description="Share of frauds that the threshold is to alert on.")
     max_false_positive_rate: float = Field(
-        0.5, gt=0, le=1, description="Ceiling on the share of genuine transactions alerted on."
+        0.1, gt=0, le=1, description="Ceiling on the share of genuine transactions alerted on."
     )
     seed: int = Field(0, ge=0, description="Seed of training and bootstrap.")
 
@@ -108,8 +116,11 @@ class Settings(BaseSettings):
         ConfigurationError
             Naming the variable and what is wrong with it.
         """
-        for name, value in _QUIET_LIBRARIES.items():
+        for name, value in _MLFLOW_DEFAULTS.items():
             os.environ.setdefault(name, value)
+        if "AWS_ENDPOINT_URL" in os.environ:
+            # MLflow knows only a name of its own for the endpoint of an S3 server.
+            os.environ.setdefault("MLFLOW_S3_ENDPOINT_URL", os.environ["AWS_ENDPOINT_URL"])
         try:
             return cls(**overrides)  # type: ignore[arg-type]  # pydantic validates them
         except ValidationError as error:

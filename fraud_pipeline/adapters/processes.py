@@ -28,7 +28,8 @@ class _Started:
     start_time: str
 
     def is_running(self) -> bool:
-        return _start_time(self.pid) == self.start_time
+        # Empty if it had already ended when it was recorded.
+        return self.start_time != "" and self.start_time == _start_time(self.pid)
 
 
 class ProcessGroup:
@@ -177,10 +178,8 @@ def require_free_port(port: int, setting_name: str) -> None:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                msg = f"port {port} is in use; stop that program or set {setting_name} to a free port"
-            else:
-                msg = f"port {port} cannot be used ({error.strerror}); set {setting_name} to a free port"
+            problem = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
+            msg = f"port {port} {problem}; stop that program or set {setting_name} to a free port"
             raise ConfigurationError(msg) from error
 
 

@@ -96,17 +96,20 @@ class FileTable(_Description):
         By default the file's ending decides: ``.csv``, ``.csv.gz`` or ``.parquet``.
     delimiter, encoding
         Of CSV files.
+    columns
+        The file's column for each field.
     """
 
     files: Annotated[str, AfterValidator(_below_path)]
     format: Literal["csv", "parquet"] | None = None
     delimiter: Annotated[str, Field(pattern=r"^[\t !#-~]$")] = ","
     encoding: Annotated[str, AfterValidator(_known_encoding)] = "utf-8"
+    columns: _Columns
 
     @property
     def mapping(self) -> dict[str, str]:
         """The file's column for each field."""
-        raise NotImplementedError
+        return self.columns.model_dump(exclude_none=True)
 
     @property
     def decimal_commas(self) -> tuple[str, ...]:
@@ -130,11 +133,6 @@ class TransactionTable(FileTable):
     columns: TransactionColumns
 
     @property
-    def mapping(self) -> dict[str, str]:
-        """The file's column for each field."""
-        return self.columns.model_dump()
-
-    @property
     def decimal_commas(self) -> tuple[str, ...]:
         """Fields whose text is written with a decimal comma."""
         return ("amount",) if self.decimal == "," else ()
@@ -155,11 +153,6 @@ class LabelTable(FileTable):
     delay_days: Annotated[float, Field(ge=0, le=3650, allow_inf_nan=False)] | None = None
     true_values: Words = ("1", "1.0", "true", "t", "yes", "y", "fraud")
     false_values: Words = ("0", "0.0", "false", "f", "no", "n", "genuine")
-
-    @property
-    def mapping(self) -> dict[str, str]:
-        """The file's column for each field."""
-        return self.columns.model_dump(exclude_none=True)
 
     @model_validator(mode="after")
     def _check_consistency(self) -> Self:

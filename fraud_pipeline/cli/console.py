@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from fraud_pipeline.core.errors import ConfigurationError
 from fraud_pipeline.orchestration.runs import Progress as RunProgress
 
-console: Final = Console(highlight=False)
+console: Final = Console(highlight=False, soft_wrap=True)
 
 
 def parse_day(text: str) -> date:

@@ -101,18 +101,11 @@ def _print_figures(champion: StoredModel, figures: dict[str, float], first: date
 
 
 def _print_urgent(alerts: pd.DataFrame) -> None:
-    table = Table(title="Most urgent alerts", title_justify="left")
-    for heading in ("priority", "risk", "score", "amount", "user", "merchant", "time (UTC)", "why"):
-        table.add_column(heading, overflow="fold")
-    for alert in alerts.itertuples():
-        table.add_row(
-            str(alert.priority),
-            str(alert.risk_level),
-            f"{alert.anomaly_score:.4f}",
-            f"{alert.amount:.2f}",
-            str(alert.user_id),
-            str(alert.merchant_id),
-            f"{alert.event_time:%Y-%m-%d %H:%M}",
-            str(alert.reason_text),
+    console.print(f"The {len(alerts)} most urgent alerts")
+    for place, alert in enumerate(alerts.itertuples(), start=1):
+        console.print(
+            f"  {place}  {alert.risk_level}, priority {alert.priority}, score {alert.anomaly_score:.4f}: "
+            f"{alert.amount:.2f} by {alert.user_id} at {alert.merchant_id}, {alert.event_time:%Y-%m-%d %H:%M} UTC\n"
+            f"     {alert.reason_text}",
+            soft_wrap=True,
         )
-    console.print(table)

@@ -204,5 +204,6 @@ def _unreported(transactions: pd.DataFrame, labels: pd.DataFrame, maturity: time
     due = transactions["event_time"] + maturity
     # Not Series.map: it cannot map through an empty series of times.
     is_reported = first.reindex(transactions["transaction_id"]).array <= due.array
-    unreported = transactions.assign(is_fraud=False, label_known_at=due, label_source=UNREPORTED)
-    return unreported.loc[~is_reported, list(LABEL_COLUMNS)].astype(_DTYPES)
+    labelled = transactions.assign(is_fraud=False, label_known_at=due, label_source=UNREPORTED)
+    unreported: pd.DataFrame = labelled.loc[~is_reported, list(LABEL_COLUMNS)]
+    return unreported.astype(_DTYPES)

@@ -71,10 +71,7 @@ def validate(
     valid = typed.loc[reason == "", list(TRANSACTION_COLUMNS)]
     valid = valid.sort_values(["event_time", "transaction_id"], ignore_index=True)
     rejected = rows.assign(reason=reason).loc[reason != "", list(REJECTED_COLUMNS)].reset_index(drop=True)
-    if len(valid) + len(rejected) != len(raw):
-        raise InvalidDataError(
-            f"{len(raw)} rows of {day} went in, {len(valid)} valid and {len(rejected)} rejected came out: report this."
-        )
+    _require_balance(len(raw), len(valid), len(rejected), day)
     check(valid)
     return valid, rejected
 
@@ -133,6 +130,14 @@ def parse_times(text: pd.Series, time_zones: pd.Series) -> pd.Series:
         first = np.ones(len(here), dtype=bool)  # of two, the one in daylight saving time
         times = times.fillna(here.dt.tz_localize(zone, ambiguous=first, nonexistent="NaT").dt.tz_convert("UTC"))
     return times
+
+
+def _require_balance(received: int, valid: int, rejected: int, day: date) -> None:
+    if valid + rejected != received:
+        raise InvalidDataError(
+            f"Of {received} rows of {day}, {valid} came out valid and {rejected} rejected: "
+            "a fault of this program, please report it with the raw rows."
+        )
 
 
 def _read_iso(text: pd.Series, pattern: str = _TIME + _OFFSET + "?") -> pd.Series:

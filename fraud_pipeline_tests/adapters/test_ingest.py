@@ -1,5 +1,6 @@
 import hashlib
 import io
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ def source(labels: dict[str, Any] | None = None, **settings: Any) -> Source:  # 
     )
 
 
-def deliver(folder: Path, files: dict[str, str | bytes]) -> Path:
+def deliver(folder: Path, files: Mapping[str, str | bytes]) -> Path:
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -235,7 +236,7 @@ def test_a_delivery_may_have_no_labels(delivery: Path, zone: LandingZone) -> Non
 
 def test_another_currency_is_refused(delivery: Path, zone: LandingZone) -> None:
     with pytest.raises(
-        ConfigurationError, match="delivers EUR, this deployment reports in USD: .* FRAUD_PIPELINE_CURRENCY"
+        ConfigurationError, match=r"delivers EUR, this deployment reports in USD: .* FRAUD_PIPELINE_CURRENCY"
     ):
         take_in(delivery, zone, currency="USD")
     assert storage.list_files(zone.root) == []

@@ -170,7 +170,7 @@ def test_a_document_is_text_that_people_can_compare(tmp_path: Path) -> None:
 def test_a_number_that_json_cannot_hold_is_refused(lake: Lake) -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
         lake.write_json("threshold", np.inf)
-    with pytest.raises(MissingPartitionError, match="threshold is not in .* materialise threshold first"):
+    with pytest.raises(MissingPartitionError, match=r"threshold is not in .* materialise threshold first"):
         lake.read_json("threshold")
 
 

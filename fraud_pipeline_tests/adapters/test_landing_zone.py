@@ -87,7 +87,7 @@ def test_a_file_without_rows_gives_no_rows(zone: LandingZone) -> None:
 
 def test_a_day_without_a_file_is_named_with_the_remedy(zone: LandingZone) -> None:
     zone.put_source(source())
-    with pytest.raises(InputFileError, match="No transaction file for 2026-01-31 in .*: ingest one, or check the day"):
+    with pytest.raises(InputFileError, match=r"No transaction file for 2026-01-31 in .*: ingest one, or check the day"):
         zone.read_transactions(DAY)
 
 

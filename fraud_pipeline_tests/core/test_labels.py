@@ -170,6 +170,13 @@ def test_a_label_is_an_event_and_a_late_one_takes_nothing_back(known: float, exp
     assert [event[1:] for event in found] == expected
 
 
+def test_days_may_be_stacked_with_their_own_row_numbers() -> None:
+    stacked = pd.concat([transactions(a=1), transactions(b=2)])
+    found = known_events(stacked, labels(stacked, ("b", True, 4)), MATURITY)
+    assert stream(found) == [("user of b", at(4), True), ("user of a", at(8), False)]
+    assert truths(matured(stacked, labels(stacked, ("b", True, 4)), at(8), MATURITY)) == {"a": False, "b": True}
+
+
 def test_each_label_of_a_transaction_is_an_event() -> None:
     events = transactions(a=1)
     found = stream(known_events(events, labels(events, ("a", True, 3), ("a", False, 5)), MATURITY))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fraud_pipeline.core.errors import InvalidDataError
 from fraud_pipeline.core.schema import RAW_COLUMNS, REJECTED_COLUMNS, TIME_DTYPE, TRANSACTION_COLUMNS
-from fraud_pipeline.core.transactions import check, parse_times, validate
+from fraud_pipeline.core.transactions import _require_balance, check, parse_times, validate
 
 DAY = date(2026, 1, 31)
 Row = dict[str, Any]
@@ -309,6 +309,12 @@ def test_every_row_is_accounted_for_once_in_any_order(rows: list[Row], random: A
 def test_a_frame_without_a_column_is_refused() -> None:
     with pytest.raises(InvalidDataError, match="Raw transactions of 2026-01-31 lack amount, currency"):
         validate(raw({}).drop(columns=["amount", "currency"]), DAY, "UTC")
+
+
+def test_rows_that_get_lost_are_noticed() -> None:
+    _require_balance(3, 2, 1, DAY)
+    with pytest.raises(InvalidDataError, match="Of 3 rows of 2026-01-31, 1 came out valid and 1 rejected"):
+        _require_balance(3, 1, 1, DAY)
 
 
 @pytest.mark.parametrize(

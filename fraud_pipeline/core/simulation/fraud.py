@@ -23,7 +23,7 @@ from fraud_pipeline.core.simulation.population import Floats, Integers, Populati
 
 EPOCH_DAYS = 28
 CAMPAIGN_DAYS = (14, 35)
-CAMPAIGN_FRAUD_SHARE = (0.30, 0.70)
+CAMPAIGN_FRAUD_SHARE = (0.60, 0.95)
 LARGEST_MERCHANTS_SPARED = 0.10
 TAKEOVER_DAYS = (2, 6)
 TAKEOVER_FRAUDS_A_DAY = 3.5
