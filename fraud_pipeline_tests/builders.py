@@ -81,7 +81,7 @@ def features_by_day(rows: pd.DataFrame, events: pd.DataFrame, time_zone: str = "
         baseline = timedelta(days=profiles.BASELINE_DAYS)
         before = [activity for other, activity in daily.items() if each - baseline <= other < each]
         recent = rows.loc[(day >= each - reach) & (day < each), list(features.RECENT_COLUMNS)]
-        profile = profiles.merge(pd.concat([profiles.no_activity(), *before], ignore_index=True))
+        profile = profiles.merge(pd.concat(before, ignore_index=True)) if before else profiles.no_activity()
         built.append(features.build(rows[day == each], profile, recent, events, time_zone=time_zone))
     return pd.concat(built, ignore_index=True)
 

@@ -16,8 +16,7 @@ def encode(frame: pd.DataFrame) -> bytes:
 
     bare = frame.copy(deep=False)
     bare.attrs = {}
-    # How a frame was put together shows in its chunks and would move the page boundaries.
-    table = pa.Table.from_pandas(bare, preserve_index=False).combine_chunks()
+    table = pa.Table.from_pandas(bare, preserve_index=False)
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
     return buffer.getvalue()

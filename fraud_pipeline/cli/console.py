@@ -62,4 +62,5 @@ def progress(title: str) -> Iterator[RunProgress]:
             bar.update(task, completed=done, total=total, description=f"{title}: {part}" if done < total else title)
 
         yield advance
-        bar.update(task, description=title)
+        # Steps may be left out, as scores before a first model.
+        bar.update(task, description=title, completed=bar.tasks[0].total or 1, total=bar.tasks[0].total or 1)

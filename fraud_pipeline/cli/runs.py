@@ -41,20 +41,22 @@ def train(
     train: Annotated[str, typer.Option(help="Training window FROM:TO.")] = "",
     calibrate: Annotated[str, typer.Option(help="Calibration window FROM:TO.")] = "",
     as_of: Annotated[
-        str, typer.Option(help="Use labels known before this day; default: the day after --calibrate.")
+        str, typer.Option(help="Use labels known before this day; default: when --calibrate has matured.")
     ] = "",
 ) -> None:
     """Train the detectors, calibrate the threshold, and promote the model if it wins."""
     if bool(train) != bool(calibrate):
         raise ConfigurationError("give both --train and --calibrate, or neither for the newest matured days.")
+    settings = Settings.from_env()
     windows: dict[str, str] = {}
     if train:
         (train_from, train_to), (calibrate_from, calibrate_to) = parse_window(train), parse_window(calibrate)
-        known = parse_day(as_of) if as_of else calibrate_to + timedelta(days=1)
+        matured = calibrate_to + timedelta(days=settings.label_maturity_days + 1)
+        known = parse_day(as_of) if as_of else matured
         names = ("train_from", "train_to", "calibrate_from", "calibrate_to", "as_of")
         days = (train_from, train_to, calibrate_from, calibrate_to, known)
         windows = {name: day.isoformat() for name, day in zip(names, days, strict=True)}
-    train_models(Settings.from_env(), windows)
+    train_models(settings, windows)
 
 
 def measure(first: FirstDay, last: LastDay) -> None:

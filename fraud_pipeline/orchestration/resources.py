@@ -4,7 +4,7 @@ Each is made from settings when a run first needs it: nothing connects while
 definitions load, and no secret becomes resource configuration that the UI shows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
@@ -53,8 +53,12 @@ def build_resources(settings: Settings) -> Mapping[str, Any]:
     """Make the resources by role: landing_zone, lake, database, model_store, notifier, io_manager."""
 
     @dg.resource
-    def database() -> Database:
-        return open_database(settings)
+    def database() -> Iterator[Database]:
+        opened = open_database(settings)
+        try:
+            yield opened
+        finally:
+            opened.dispose()
 
     # Fresh in every run: an alias is resolved once a run, never kept over runs.
     @dg.resource

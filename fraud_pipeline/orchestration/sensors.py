@@ -10,6 +10,7 @@ from fraud_pipeline.adapters.lake import Lake
 from fraud_pipeline.adapters.landing_zone import LandedFile, LandingZone
 from fraud_pipeline.adapters.notifier import Notifier
 from fraud_pipeline.orchestration.jobs import PREPARE, SCORE
+from fraud_pipeline.orchestration.partitions import daily_partitions
 from fraud_pipeline.settings import Settings
 
 FILES_PER_TICK = 50
@@ -33,7 +34,13 @@ def build_sensors(settings: Settings, jobs: Mapping[str, Any]) -> list[dg.Sensor
     ) -> dg.SensorResult | dg.SkipReason:
         seen: dict[str, str] = json.loads(context.cursor or "{}")
         landed = landing_zone.transaction_files()
-        new = [file for file in landed if seen.get(file.key) != file.etag][:FILES_PER_TICK]
+        # A day becomes a partition when it is over; its file is taken then.
+        runnable = set(daily_partitions(settings).get_partition_keys())
+        new = [
+            file
+            for file in landed
+            if seen.get(file.key) != file.etag and (file.day.isoformat() in runnable or file.day < settings.first_day)
+        ][:FILES_PER_TICK]
         if not new:
             return dg.SkipReason(f"no new transaction file among {len(landed)} in {landing_zone.root}")
         kept = {file.key: seen[file.key] for file in landed if file.key in seen}

@@ -87,7 +87,7 @@ def test_transaction_has_one_alert_for_ever_and_what_analysts_and_the_first_run_
 
 def test_callers_at_once_raise_each_alert_once(database: Database) -> None:
     names = [f"t{row:03d}" for row in range(200)]
-    together = Barrier(4)
+    together = Barrier(4, timeout=20)
 
     def insert(frame: pd.DataFrame) -> int:
         together.wait()

@@ -153,7 +153,7 @@ def test_transaction_that_moved_to_another_day_moves(database: Database) -> None
 
 def test_callers_of_the_same_day_at_once_leave_one_frame_whole(database: Database) -> None:
     frames = [day_of_transactions(400 + 50 * n).assign(source_file=f"file{n}") for n in range(4)]
-    together = Barrier(len(frames))
+    together = Barrier(len(frames), timeout=20)
 
     def write(frame: pd.DataFrame) -> None:
         together.wait()
@@ -169,7 +169,7 @@ def test_callers_of_the_same_day_at_once_leave_one_frame_whole(database: Databas
 
 
 def test_days_that_exchange_transactions_at_once_do_not_lock_each_other_out(database: Database) -> None:
-    together = Barrier(2)
+    together = Barrier(2, timeout=20)
 
     def write(day: date, order: int) -> None:
         for _ in range(5):

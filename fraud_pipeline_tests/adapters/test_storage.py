@@ -65,9 +65,11 @@ def test_a_bucket_without_a_prefix_is_a_root(bucket: str) -> None:
 
 def test_what_another_client_writes_is_listed_at_once(bucket: str) -> None:
     root = storage.open_root(f"s3://{bucket}/prefix")
-    assert storage.list_files(root) == []
-    S3FileSystem(skip_instance_cache=True).pipe_file(f"{bucket}/prefix/file", b"")
-    assert [file.key for file in storage.list_files(root)] == ["file"]
+    storage.publish(root / "a" / "file", b"")
+    assert storage.list_folders(root) == ["a"]
+    S3FileSystem(skip_instance_cache=True).pipe_file(f"{bucket}/prefix/b/file", b"")
+    assert [file.key for file in storage.list_files(root)] == ["a/file", "b/file"]
+    assert storage.list_folders(root) == ["a", "b"]
 
 
 def test_a_folder_may_be_given_as_path_or_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

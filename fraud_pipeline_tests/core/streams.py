@@ -44,7 +44,10 @@ def streams(draw: st.DrawFn, days: tuple[int, ...] = EDGE_DAYS, max_rows: int = 
     )
     drawn = draw(st.lists(st.tuples(times, _users, _merchants, _amounts), min_size=1, max_size=max_rows))
     names = draw(st.permutations([f"t{position:02}" for position in range(len(drawn))]))
-    rows = sorted(Row(time, name, *rest) for name, (time, *rest) in zip(names, drawn, strict=True))
+    rows = sorted(
+        Row(time, name, user, merchant, amount)
+        for name, (time, user, merchant, amount) in zip(names, drawn, strict=True)
+    )
     # At, just before and a whole window after a transaction: where "before" and "within" turn.
     lags = st.sampled_from((0, -1, 1, DAY, 7 * DAY, 30 * DAY, 30 * DAY + 1))
     near = st.builds(lambda row, lag: row.time + lag, st.sampled_from(rows), lags)

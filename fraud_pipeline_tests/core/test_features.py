@@ -190,5 +190,5 @@ def test_an_amount_that_is_not_finite_is_refused_by_transaction(amount: float) -
 def test_a_profile_that_is_not_finite_is_refused() -> None:
     rows = transactions([Row(JANUARY, "t1"), Row(JANUARY + DAY, "t2")])
     profile = profiles.summarise_day(rows[:1]).assign(mean=np.nan, n=2)
-    with pytest.raises(InvalidDataError, match="of transaction t2 is not finite; .* daily activity"):
+    with pytest.raises(InvalidDataError, match=r"of transaction t2 is not finite; .* daily activity"):
         features.build(rows[1:], profile, rows[:1], label_events([]))

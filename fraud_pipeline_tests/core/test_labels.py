@@ -225,14 +225,30 @@ def test_no_transactions_have_no_truth() -> None:
     assert found["is_fraud"].dtype == "bool"
 
 
-NAMES = list("abcdef")
+def test_what_matures_unreported_is_known_with_the_labels_of_the_day() -> None:
+    events = transactions(silent=1, before=1.5, today=1.5, late=1.5, other=6)
+    today = landed(("today", True, 8.2, None), ("late", True, 8.8, None), ("other", True, 8.1, None))
+    maturing = events[events["transaction_id"] != "other"]
+    found, _ = of_day(today, events, maturing, pd.Series(["before"], dtype="str"), MATURITY)
+    assert found[["transaction_id", "is_fraud", "label_source"]].to_numpy().tolist() == [
+        ["silent", False, "unreported"],
+        ["other", True, "chargeback_file"],
+        ["today", True, "chargeback_file"],
+        ["late", False, "unreported"],
+        ["late", True, "chargeback_file"],
+    ]
+
+
+NAMES = list("abc")
 HOURS = st.integers(0, 5 * 24 - 1).map(lambda hours: hours / 24)
-EVENTS = st.dictionaries(st.sampled_from(NAMES), HOURS).map(lambda days: transactions(**days))
-REPORTS = st.lists(st.tuples(st.sampled_from(NAMES), st.booleans(), HOURS, st.none()), max_size=12)
+EVENTS = st.dictionaries(st.sampled_from(NAMES), HOURS.map(lambda days: days / 2), max_size=3).map(
+    lambda days: transactions(**days)
+)
+REPORTS = st.lists(st.tuples(st.sampled_from([*NAMES, "unknown"]), st.booleans(), HOURS, st.none()), max_size=8)
 
 
 @given(EVENTS, REPORTS, HOURS, st.integers(0, 3))
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=30)
 def test_what_is_learnt_later_changes_nothing_before(
     events: pd.DataFrame, reports: list[Any], day: float, maturity_days: int
 ) -> None:
@@ -248,7 +264,7 @@ def test_what_is_learnt_later_changes_nothing_before(
 
 
 @given(EVENTS, REPORTS, st.integers(0, 3))
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 def test_day_by_day_the_same_becomes_known(events: pd.DataFrame, reports: list[Any], maturity_days: int) -> None:
     maturity = timedelta(days=maturity_days)
     reports = [report for report in reports if report[0] not in {r[0] for r in premature(reports, events)}]

@@ -28,16 +28,15 @@ def deviations(activity: pd.DataFrame) -> np.ndarray:
 
 @given(stream=streams())
 def test_merged_days_reproduce_the_statistics_of_all_rows(stream: Stream) -> None:
-    profile = merged(transactions(stream.rows)).set_index("user_id")
-    std = pd.Series(deviations(profile), index=profile.index)
-    assert profile.index.tolist() == sorted({row.user_id for row in stream.rows})
-    for user, known in profile.iterrows():
-        own = [row for row in stream.rows if row.user_id == user]
+    profile = merged(transactions(stream.rows))
+    assert profile["user_id"].tolist() == sorted({row.user_id for row in stream.rows})
+    for known, std in zip(profile.to_dict("records"), deviations(profile), strict=True):
+        own = [row for row in stream.rows if row.user_id == known["user_id"]]
         amounts = [row.amount for row in own]
         assert known["n"] == len(own)
         assert known["mean"] == pytest.approx(statistics.fmean(amounts), rel=1e-9, abs=1e-9)
         expected = statistics.stdev(amounts) if len(own) > 1 else 0.0
-        assert std[user] == pytest.approx(expected, rel=1e-9, abs=1e-9)
+        assert std == pytest.approx(expected, rel=1e-9, abs=1e-9)
         assert known["first_event_time"] == instants([own[0].time])[0]
         assert known["last_event_time"] == instants([own[-1].time])[0]
 

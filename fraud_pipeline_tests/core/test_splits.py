@@ -51,7 +51,7 @@ def test_windows_that_overlap_or_run_backwards_are_refused(name: str, day: str) 
     "dates", [{}, {"train_from": "2026-01-01"}, {**DATES, "until": "2026-03-01"}], ids=["none", "one", "one too many"]
 )
 def test_missing_and_unknown_dates_are_named(dates: dict[str, str]) -> None:
-    with pytest.raises(ConfigurationError, match="training needs the dates train_from, .* as_of; given are"):
+    with pytest.raises(ConfigurationError, match=r"training needs the dates train_from, .* as_of; given are"):
         TrainingWindows.of(dates)
 
 

@@ -67,9 +67,6 @@ class LocalOutlierFactorDetector:
         from sklearn.neighbors import LocalOutlierFactor
 
         logs = signed_log(matrix(features, columns))
-        spread = logs.std(axis=0)
-        # The spread of a constant column is 0 or rounding noise, which nothing may be divided by.
-        scale = np.where(spread > 1e-9, spread, 1.0)
         candidates = np.arange(len(logs)) if is_genuine is None else np.flatnonzero(is_genuine)
         sample = np.random.default_rng(seed).permutation(candidates)[:reference_rows]
         if len(sample) < 2:
@@ -77,6 +74,9 @@ class LocalOutlierFactorDetector:
                 f"the local outlier factor has {len(sample)} rows to be fitted on; "
                 "choose a longer training window or bring in label files."
             )
+        spread = logs.std(axis=0)
+        # The spread of a constant column is 0 or rounding noise, which nothing may be divided by.
+        scale = np.where(spread > 1e-9, spread, 1.0)
         center = logs[sample].mean(axis=0)
         model = LocalOutlierFactor(n_neighbors=min(neighbours, len(sample) - 1), novelty=True, algorithm="brute")
         return cls(

@@ -19,6 +19,9 @@ from fraud_pipeline.orchestration.assets.daily import OWNERS
 from fraud_pipeline.orchestration.assets.detectors import labelled_features
 from fraud_pipeline.settings import Settings
 
+MATURED_SHARE = 0.99
+"""Below this share of labelled rows the figures of the window are biased towards fraud."""
+
 CANDIDATE_ROWS = 20_000
 """Training rows that the candidates of the comparison are fitted on."""
 
@@ -37,6 +40,11 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
                 description="The target recall is reached under the ceiling on false positives.",
             ),
             dg.AssetCheckSpec(
+                "calibration_window_matured",
+                asset="calibrated_threshold",
+                description="Nearly every transaction of the window had a label: frauds are reported before the rest matures.",
+            ),
+            dg.AssetCheckSpec(
                 "blend_beats_its_members",
                 asset="calibrated_threshold",
                 description="The ensemble's average precision is not below that of a detector or candidate alone.",
@@ -53,8 +61,9 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         """Threshold and risk cut-offs for the target recall, with what to expect of them."""
         windows = windows_from_json(training_windows)
         columns = settings.detector_features
-        rows = labelled_features(lake, windows.calibrate_from, windows.calibrate_to, windows, columns)
-        rows = rows[rows["is_fraud"].notna()].astype({"is_fraud": bool}).reset_index(drop=True)
+        window = labelled_features(lake, windows.calibrate_from, windows.calibrate_to, windows, columns)
+        rows = window[window["is_fraud"].notna()].astype({"is_fraud": bool}).reset_index(drop=True)
+        labelled_share = len(rows) / len(window)
         stored = {
             name: model_store.detector(name, version.version, version.sha256)
             for name, version in detector_versions(isolation_forest, local_outlier_factor).items()
@@ -83,6 +92,12 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
                     passed=fitted.feasible,
                     severity=dg.AssetCheckSeverity.WARN,
                     metadata={"recall": fitted.recall.value, "limit": fitted.limit or "none"},
+                ),
+                dg.AssetCheckResult(
+                    check_name="calibration_window_matured",
+                    passed=labelled_share >= MATURED_SHARE,
+                    severity=dg.AssetCheckSeverity.WARN,
+                    metadata={"labelled_share": labelled_share, "limit": MATURED_SHARE},
                 ),
                 dg.AssetCheckResult(
                     check_name="blend_beats_its_members",

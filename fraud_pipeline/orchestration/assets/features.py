@@ -30,8 +30,8 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         """The features of each transaction, from events before it and labels known before it."""
         window = features.RISK_WINDOW_DAYS
         activity = TrailingDays(lake, "user_daily_activity", profiles.BASELINE_DAYS, ACTIVITY_COLUMNS)
-        recent = TrailingDays(lake, "validated_transactions", window, features.RECENT_COLUMNS)
-        # One day more than the window: it begins in the middle of its first day.
+        # Days more than the window: it begins within a day, and days of a clock change have 23 hours.
+        recent = TrailingDays(lake, "validated_transactions", window + 1, features.RECENT_COLUMNS)
         known = TrailingDays(lake, "fraud_labels", window + 2, labels.EVENT_COLUMNS)
 
         def work(day: date) -> MetadataOfDay:

@@ -1,0 +1,1 @@
+"""Runnable comparisons with what one would otherwise do; none is a timed test."""

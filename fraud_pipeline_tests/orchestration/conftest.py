@@ -1,0 +1,170 @@
+"""A small deployment with real parts: landing folder, lake, PostgreSQL, MLflow on SQLite, Dagster."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pandas as pd
+import psycopg
+import pytest
+from psycopg import sql
+
+from fraud_pipeline.adapters.database.engine import Database
+from fraud_pipeline.adapters.lake import Lake
+from fraud_pipeline.adapters.landing_zone import LandingZone
+from fraud_pipeline.cli.data import ingest_path, write_simulation
+from fraud_pipeline.core.schema import LINEAGE_COLUMNS
+from fraud_pipeline.core.simulation import SimulationConfig
+from fraud_pipeline.orchestration.build import build_definitions
+from fraud_pipeline.orchestration.jobs import PREPARE, TRAIN
+from fraud_pipeline.orchestration.runs import Runner
+from fraud_pipeline.settings import Settings
+from fraud_pipeline_tests.conftest import libpq_url
+
+FIRST_DAY = date(2026, 1, 1)
+DAYS = 34
+LAKE_DATASETS = (
+    "raw_transactions",
+    "validated_transactions",
+    "rejected_transactions",
+    "fraud_labels",
+    "user_daily_activity",
+    "transaction_features",
+    "anomaly_scores",
+)
+TABLES = (
+    "transactions",
+    "transaction_features",
+    "anomaly_scores",
+    "alerts",
+    "model_metrics",
+    "user_profiles",
+)
+
+
+def day(number: int) -> date:
+    """Give the n-th day of the deployment, from 0."""
+    return FIRST_DAY + timedelta(days=number)
+
+
+@dataclass
+class Deployment:
+    """Settings, definitions and an instance of one test's deployment."""
+
+    settings: Settings
+    definitions: dg.Definitions
+    instance: dg.DagsterInstance
+
+    @property
+    def runner(self) -> Runner:
+        return Runner(self.definitions, self.instance)
+
+    @property
+    def lake(self) -> Lake:
+        return Lake(self.settings.lake)
+
+    @property
+    def landing_zone(self) -> LandingZone:
+        return LandingZone(self.settings.landing)
+
+    @property
+    def database(self) -> Database:
+        assert self.settings.database_url is not None
+        return Database(self.settings.database_url.get_secret_value())
+
+    def rows(self, table: str) -> list[tuple[object, ...]]:
+        """All rows of a table, without what names the run that wrote them or counts up."""
+        assert self.settings.database_url is not None
+        left_out = {"run_id", "alert_id", "raised_at", "created_at", "updated_at"}
+        with psycopg.connect(libpq_url(self.settings.database_url.get_secret_value())) as session:
+            found = session.execute(sql.SQL("select * from {}").format(sql.Identifier(table)))
+            columns = [column.name for column in found.description or []]
+            kept = [position for position, name in enumerate(columns) if name not in left_out]
+            return sorted((tuple(row[position] for position in kept) for row in found), key=repr)
+
+    def lake_rows(self, dataset: str) -> pd.DataFrame:
+        """All rows of a dataset, without the run that wrote them."""
+        days = sorted(self.lake.days(dataset))
+        frames = self.lake.read_days(dataset, days).values()
+        return pd.concat(frames, ignore_index=True).drop(columns=LINEAGE_COLUMNS[:1], errors="ignore")
+
+
+def settings_for(home: Path, database_url: str) -> Settings:
+    return Settings.from_env(
+        home=home,
+        database_url=database_url,
+        first_day=FIRST_DAY,
+        label_maturity_days=5,
+        calibration_days=10,
+        training_days=14,
+        isolation_forest_trees=25,
+        lof_reference_rows=500,
+        lof_neighbours=20,
+    )
+
+
+@pytest.fixture(scope="session")
+def landed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Landing folder with 34 days of a small simulated export."""
+    home = tmp_path_factory.mktemp("landed")
+    settings = settings_for(home, "postgresql://nobody@localhost/none")
+    config = SimulationConfig(users=150, merchants=60, first_day=FIRST_DAY, seed=3, fraud_rate=0.03)
+    write_simulation(home / "export", config, DAYS, 10, settings.currency)
+    ingest_path(settings, home / "export", home / "export" / "source.yaml")
+    return home / "landing"
+
+
+Deploy = Callable[..., Deployment]
+
+
+@pytest.fixture
+def deploy(tmp_path: Path, landed: Path, database_url: str) -> Iterator[Deploy]:
+    """Make a deployment with the landed files and nothing else; settings may be overridden."""
+    with dg.DagsterInstance.ephemeral() as instance:
+
+        def make(**overrides: object) -> Deployment:
+            settings = settings_for(tmp_path / "home", database_url).model_copy(update=overrides)
+            shutil.copytree(landed, settings.landing, dirs_exist_ok=True)
+            return Deployment(settings, build_definitions(settings), instance)
+
+        yield make
+
+
+@pytest.fixture(scope="session")
+def prepared_home(tmp_path_factory: pytest.TempPathFactory, landed: Path, postgres_server_url: str) -> tuple[Path, str]:
+    """Home folder and database name of a deployment with 30 prepared days and a champion."""
+    home = tmp_path_factory.mktemp("prepared")
+    name = "prepared_template"
+    with psycopg.connect(libpq_url(postgres_server_url), autocommit=True) as session:
+        session.execute(sql.SQL("CREATE DATABASE {} TEMPLATE migrated_template").format(sql.Identifier(name)))
+    settings = settings_for(home, postgres_server_url.replace("/postgres?", f"/{name}?"))
+    shutil.copytree(landed, settings.landing)
+    with dg.DagsterInstance.ephemeral() as instance:
+        runner = Runner(build_definitions(settings), instance)
+        runner.run_range(PREPARE, day(0), day(29))
+        runner.run_once(TRAIN, {})
+    return home, name
+
+
+@pytest.fixture
+def prepared(tmp_path: Path, prepared_home: tuple[Path, str], postgres_server_url: str) -> Iterator[Deployment]:
+    """Give a copy of the prepared deployment: 30 days of features, a champion, nothing scored."""
+    home, template = prepared_home
+    name = f"prepared_{tmp_path.name}".lower().replace("-", "_")[:60]
+    with psycopg.connect(libpq_url(postgres_server_url), autocommit=True) as session:
+        session.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+        session.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+        )
+    shutil.copytree(home, tmp_path / "home")
+    settings = settings_for(tmp_path / "home", postgres_server_url.replace("/postgres?", f"/{name}?")).model_copy(
+        # Artefact locations are absolute in MLflow: the registry is shared, read by most, written by some.
+        update={"mlflow_tracking_uri": None, "artefact_root": str(home / "artefacts")}
+    )
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Deployment(settings, build_definitions(settings), instance)
+    with psycopg.connect(libpq_url(postgres_server_url), autocommit=True) as session:
+        session.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))

@@ -1,0 +1,81 @@
+"""What the code location offers, by name, and what it costs to load."""
+
+import subprocess
+import sys
+
+import dagster as dg
+import pytest
+
+from fraud_pipeline.orchestration.build import build_definitions
+from fraud_pipeline.settings import Settings
+
+DAILY_ASSETS = {
+    "raw_transactions",
+    "validated_transactions",
+    "rejected_transactions",
+    "fraud_labels",
+    "user_daily_activity",
+    "user_profiles",
+    "transaction_features",
+    "anomaly_scores",
+    "alerts",
+    "model_metrics",
+}
+TRAINING_ASSETS = {
+    "training_windows",
+    "isolation_forest",
+    "local_outlier_factor",
+    "calibrated_threshold",
+    "champion_model",
+}
+
+
+@pytest.fixture(scope="module")
+def definitions() -> dg.Definitions:
+    # Nothing listens there: loading definitions must not connect.
+    return build_definitions(Settings.from_env(database_url="postgresql://nobody:secret@127.0.0.1:1/none"))
+
+
+def test_the_assets_are_those_of_the_walk(definitions: dg.Definitions) -> None:
+    keys = {key.to_user_string() for key in definitions.resolve_asset_graph().get_all_asset_keys()}
+    assert keys == DAILY_ASSETS | TRAINING_ASSETS
+
+
+def test_jobs_schedules_and_sensors_have_their_names_and_are_on(definitions: dg.Definitions) -> None:
+    repository = definitions.get_repository_def()
+    assert {job for job in repository.job_names if not job.startswith("__")} == {
+        "prepare_transactions",
+        "score_nightly",
+        "merge_labels",
+        "measure_alerts",
+        "train_models",
+    }
+    schedules = {schedule.name: schedule for schedule in repository.schedule_defs}
+    assert set(schedules) == {"score_nightly_schedule", "measure_alerts_schedule", "train_weekly"}
+    assert all(s.default_status is dg.DefaultScheduleStatus.RUNNING for s in schedules.values())
+    sensors = {sensor.name: sensor for sensor in repository.sensor_defs}
+    assert set(sensors) == {"transaction_file_arrived", "run_failed"}
+    assert all(s.default_status is dg.DefaultSensorStatus.RUNNING for s in sensors.values())
+
+
+def test_daily_assets_share_one_partitions_definition_and_fill_a_range_in_one_run(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    daily = [graph.get(dg.AssetKey(name)) for name in sorted(DAILY_ASSETS)]
+    assert len({node.partitions_def for node in daily}) == 1
+    assert {node.backfill_policy for node in daily} == {dg.BackfillPolicy.single_run()}
+    assert all(node.description and node.group_name and node.owners for node in daily)
+
+
+def test_secrets_are_not_in_resource_configuration(definitions: dg.Definitions) -> None:
+    resources = definitions.get_repository_def().get_top_level_resources()
+    assert "secret" not in str({name: resource.config_schema for name, resource in resources.items()})
+
+
+def test_loading_definitions_imports_no_heavy_library() -> None:
+    heavy = ("mlflow", "sklearn", "numba", "pandera", "pyod", "matplotlib", "skops", "s3fs", "alembic.command")
+    code = (
+        "import sys; import fraud_pipeline.definitions as d; d.defs.resolve_asset_graph();"
+        f"print([name for name in {heavy!r} if name in sys.modules])"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert loaded.stdout.strip() == "[]"
