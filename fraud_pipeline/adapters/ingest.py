@@ -50,6 +50,8 @@ def ingest(
     currency: str,
     first_day: date | None,
     on_file: Callable[[str], None] | None = None,
+    *,
+    time_zone: str = "UTC",
 ) -> IngestReport:
     """Check a delivery and copy it into the landing zone.
 
@@ -72,6 +74,8 @@ def ingest(
         First day of the deployment, if it has one.
     on_file
         Called with the name of each file once it is in the landing zone.
+    time_zone
+        Zone of the deployment's days, by which labels are filed.
 
     Raises
     ------
@@ -87,7 +91,7 @@ def ingest(
         )
     transaction_paths, label_paths = _find(path, source)
     digests = {file: _check_transactions(file, source, first_day) for file in transaction_paths}
-    labels = {file: _convert_labels(file, source) for file in label_paths}
+    labels = {file: _convert_labels(file, source, time_zone) for file in label_paths}
 
     done = on_file or (lambda _: None)
     is_new = []
@@ -171,11 +175,11 @@ def _check_transactions(file: Path, source: Source, first_day: date | None) -> s
     return hashlib.sha256(data).hexdigest()
 
 
-def _convert_labels(file: Path, source: Source) -> _Labels:
+def _convert_labels(file: Path, source: Source, time_zone: str) -> _Labels:
     data = _read(file)
     sha256 = hashlib.sha256(data).hexdigest()
     rows = read_labels(data, file.name, sha256, source)
-    return _Labels(sha256, len(rows), {day: frame_files.encode(part) for day, part in by_known_day(rows)})
+    return _Labels(sha256, len(rows), {day: frame_files.encode(part) for day, part in by_known_day(rows, time_zone)})
 
 
 def _read_again(file: Path, sha256: str) -> bytes:

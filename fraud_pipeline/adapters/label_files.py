@@ -63,13 +63,14 @@ def read_labels(data: bytes, name: str, sha256: str, source: Source) -> pd.DataF
     return rows.astype(LANDED_LABEL_DTYPES)
 
 
-def by_known_day(labels: pd.DataFrame) -> Iterator[tuple[date, pd.DataFrame]]:
+def by_known_day(labels: pd.DataFrame, time_zone: str) -> Iterator[tuple[date, pd.DataFrame]]:
     """Split `LANDED_LABEL_COLUMNS` by the day on which the labels are known, in order.
 
-    That is the UTC day of ``label_known_at``, or ``event_day`` plus the delay, rounded up to whole days.
+    That is the day of ``label_known_at`` in `time_zone`, the zone of the deployment's days, or
+    ``event_day`` plus the delay, rounded up to whole days.
     """
     due = pd.to_datetime(labels["event_day"]) + pd.to_timedelta(np.ceil(labels["delay_days"]), unit="D")
-    known_day = labels["label_known_at"].dt.tz_localize(None).dt.normalize().fillna(due)
+    known_day = labels["label_known_at"].dt.tz_convert(time_zone).dt.tz_localize(None).dt.normalize().fillna(due)
     for day, rows in labels.groupby(known_day, sort=True):
         yield pd.Timestamp(str(day)).date(), rows.reset_index(drop=True)
 

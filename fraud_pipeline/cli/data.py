@@ -115,7 +115,13 @@ def ingest_path(settings: Settings, path: Path, source: Path) -> IngestReport:
             advance(name, len(names), len(names) + 1)
 
         report = ingest_files(
-            path, described, LandingZone(settings.landing), settings.currency, settings.first_day, on_file
+            path,
+            described,
+            LandingZone(settings.landing),
+            settings.currency,
+            settings.first_day,
+            on_file,
+            time_zone=settings.time_zone,
         )
         advance("done", len(names), len(names))
     return report

@@ -10,10 +10,11 @@ import pytest
 
 from fraud_pipeline.adapters import storage
 from fraud_pipeline.adapters.ingest import IngestReport, ingest
-from fraud_pipeline.adapters.label_files import read_labels
+from fraud_pipeline.adapters.label_files import by_known_day, read_labels
 from fraud_pipeline.adapters.landing_zone import LandingZone
 from fraud_pipeline.adapters.source import Source
 from fraud_pipeline.core.errors import ConfigurationError, InputFileError
+from fraud_pipeline.core.schema import TIME_DTYPE
 
 DAY, NEXT_DAY = date(2026, 1, 31), date(2026, 2, 1)
 HEADER = "id,card,shop,time,value\n"
@@ -352,3 +353,17 @@ def to_parquet(frame: pd.DataFrame) -> bytes:
     buffer = io.BytesIO()
     frame.to_parquet(buffer)
     return buffer.getvalue()
+
+
+def test_labels_are_filed_by_the_day_of_the_deployment() -> None:
+    rows = pd.DataFrame(
+        {
+            "transaction_id": ["t1"],
+            "is_fraud": [True],
+            "label_known_at": pd.to_datetime(["2026-01-05T20:00:00Z"]).astype(TIME_DTYPE),
+            "delay_days": [float("nan")],
+            "event_day": pd.Series([None], dtype="str"),
+        }
+    )
+    assert [day for day, _ in by_known_day(rows, "Asia/Tokyo")] == [date(2026, 1, 6)]
+    assert [day for day, _ in by_known_day(rows, "UTC")] == [date(2026, 1, 5)]

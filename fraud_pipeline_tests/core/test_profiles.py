@@ -56,6 +56,13 @@ def test_a_rebuild_repeats_to_the_last_bit() -> None:
     pd.testing.assert_frame_equal(merged(rows), merged(rows), check_exact=True)
 
 
+def test_other_users_do_not_move_a_bit_of_a_users_summary() -> None:
+    rows = transactions(random_rows(1000, users=3, days=1))
+    alone = [profiles.summarise_day(own) for _, own in rows.groupby("user_id")]
+    together = profiles.summarise_day(rows)
+    pd.testing.assert_frame_equal(pd.concat(alone, ignore_index=True), together, check_exact=True)
+
+
 def test_one_day_merged_alone_stays_as_it_is() -> None:
     day = profiles.summarise_day(transactions(random_rows(300, days=1)))
     pd.testing.assert_frame_equal(profiles.merge(day), day, check_exact=True)

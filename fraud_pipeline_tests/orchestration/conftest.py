@@ -16,7 +16,6 @@ from fraud_pipeline.adapters.database.engine import Database
 from fraud_pipeline.adapters.lake import Lake
 from fraud_pipeline.adapters.landing_zone import LandingZone
 from fraud_pipeline.cli.data import ingest_path, write_simulation
-from fraud_pipeline.core.schema import LINEAGE_COLUMNS
 from fraud_pipeline.core.simulation import SimulationConfig
 from fraud_pipeline.orchestration.build import build_definitions
 from fraud_pipeline.orchestration.jobs import PREPARE, TRAIN
@@ -89,7 +88,7 @@ class Deployment:
         """All rows of a dataset, without the run that wrote them."""
         days = sorted(self.lake.days(dataset))
         frames = self.lake.read_days(dataset, days).values()
-        return pd.concat(frames, ignore_index=True).drop(columns=LINEAGE_COLUMNS[:1], errors="ignore")
+        return pd.concat(frames, ignore_index=True).drop(columns=["run_id"], errors="ignore")
 
 
 def settings_for(home: Path, database_url: str) -> Settings:
@@ -126,7 +125,7 @@ def deploy(tmp_path: Path, landed: Path, database_url: str) -> Iterator[Deploy]:
     with dg.DagsterInstance.ephemeral() as instance:
 
         def make(**overrides: object) -> Deployment:
-            settings = settings_for(tmp_path / "home", database_url).model_copy(update=overrides)
+            settings = settings_for(tmp_path / "deployed", database_url).model_copy(update=overrides)
             shutil.copytree(landed, settings.landing, dirs_exist_ok=True)
             return Deployment(settings, build_definitions(settings), instance)
 

