@@ -70,6 +70,10 @@ class Deployment:
         return LandingZone(self.settings.landing)
 
     @property
+    def stores(self) -> dict[str, object]:
+        return {"lake": self.lake, "landing_zone": self.landing_zone}
+
+    @property
     def database(self) -> Database:
         assert self.settings.database_url is not None
         return Database(self.settings.database_url.get_secret_value())

@@ -1,0 +1,79 @@
+"""What each schedule asks for at a given tick."""
+
+from collections.abc import Callable
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+import pandas as pd
+
+from fraud_pipeline_tests.orchestration.conftest import Deployment, day
+
+Deploy = Callable[..., Deployment]
+
+
+def tick(deployment: Deployment, schedule: str, at: datetime) -> dg.RunRequest | str:
+    """Evaluate a schedule; gives its one run request, or why it skips."""
+    repository = deployment.definitions.get_repository_def()
+    with dg.build_schedule_context(
+        instance=deployment.instance,
+        scheduled_execution_time=at,
+        repository_def=repository,
+        resources=deployment.stores,
+    ) as context:
+        data = repository.get_schedule_def(schedule).evaluate_tick(context)
+    if not data.run_requests:
+        return str(data.skip_message)
+    (request,) = data.run_requests
+    return request
+
+
+def at_night(number: int, zone: str = "UTC") -> datetime:
+    return datetime.combine(day(number), datetime.min.time(), ZoneInfo(zone)).replace(hour=2)
+
+
+def test_the_night_scores_the_day_that_ended(deploy: Deploy) -> None:
+    request = tick(deploy(), "score_nightly_schedule", at_night(5))
+    assert isinstance(request, dg.RunRequest)
+    assert request.partition_key == day(4).isoformat()
+
+
+def test_the_day_that_ended_is_that_of_the_configured_zone(deploy: Deploy) -> None:
+    # 02:00 in Auckland is the afternoon before in UTC.
+    request = tick(deploy(time_zone="Pacific/Auckland"), "score_nightly_schedule", at_night(5, "Pacific/Auckland"))
+    assert isinstance(request, dg.RunRequest)
+    assert request.partition_key == day(4).isoformat()
+
+
+def test_the_night_after_a_clock_change_scores_the_short_day_once(deploy: Deploy) -> None:
+    deployment = deploy(time_zone="Europe/Paris")
+    source = deployment.landing_zone.root / "simulated" / "transactions"
+    (source / "transactions_2026-03-29.csv").write_text("transaction_id,user_id,merchant_id,event_time,amount\n")
+    tick_time = datetime(2026, 3, 30, 2, tzinfo=ZoneInfo("Europe/Paris"))
+    request = tick(deployment, "score_nightly_schedule", tick_time)
+    assert isinstance(request, dg.RunRequest)
+    assert (request.partition_key, request.run_key) == ("2026-03-29", "score_nightly:2026-03-29")
+
+
+def test_a_night_without_a_file_skips_and_says_what_happens_next(deploy: Deploy) -> None:
+    skipped = tick(deploy(), "score_nightly_schedule", at_night(60))
+    assert isinstance(skipped, str)
+    assert "transaction_file_arrived" in skipped
+
+
+def test_the_day_whose_labels_matured_is_measured_if_it_was_scored(deploy: Deploy) -> None:
+    deployment = deploy()
+    assert tick(deployment, "measure_alerts_schedule", at_night(20)) == f"{day(13)} was not scored"
+    deployment.lake.write("anomaly_scores", day(13), pd.DataFrame({"transaction_id": ["t"]}))
+    request = tick(deployment, "measure_alerts_schedule", at_night(20))
+    assert isinstance(request, dg.RunRequest)
+    assert request.partition_key == day(13).isoformat()
+
+
+def test_training_waits_for_enough_history(deploy: Deploy) -> None:
+    deployment = deploy()
+    for number in range(16):
+        deployment.lake.write("transaction_features", day(number), pd.DataFrame({"transaction_id": ["t"]}))
+    assert tick(deployment, "train_weekly", at_night(16)) == "16 days have features; training needs more than 16"
+    deployment.lake.write("transaction_features", day(16), pd.DataFrame({"transaction_id": ["t"]}))
+    assert isinstance(tick(deployment, "train_weekly", at_night(17)), dg.RunRequest)
