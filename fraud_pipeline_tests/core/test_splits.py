@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fraud_pipeline.core.errors import ConfigurationError
-from fraud_pipeline.core.splits import ONE_DAY, TrainingWindows
+from fraud_pipeline.core.splits import ONE_DAY, WARM_UP_DAYS, TrainingWindows
 
 DATES = {
     "train_from": "2026-01-01",
@@ -82,13 +82,13 @@ def test_windows_laid_before_a_day_have_matured_and_stay_in_history(
             training_days=training,
         )
 
-    days_left = history - maturity - calibration
+    days_left = history - maturity - calibration - WARM_UP_DAYS
     if days_left < 1:
         with pytest.raises(ConfigurationError, match="no day left to train on"):
             lay()
         return
     windows = lay()
-    assert windows.train_from >= first_day
+    assert windows.train_from >= first_day + timedelta(days=WARM_UP_DAYS)
     assert (windows.train_to - windows.train_from).days + 1 == min(training, days_left)
     assert windows.calibrate_from == windows.train_to + ONE_DAY
     assert (windows.calibrate_to - windows.calibrate_from).days + 1 == calibration

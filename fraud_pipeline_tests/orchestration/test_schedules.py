@@ -72,8 +72,8 @@ def test_the_day_whose_labels_matured_is_measured_if_it_was_scored(deploy: Deplo
 
 def test_training_waits_for_enough_history(deploy: Deploy) -> None:
     deployment = deploy()
-    for number in range(16):
+    for number in range(22):
         deployment.lake.write("transaction_features", day(number), pd.DataFrame({"transaction_id": ["t"]}))
-    assert tick(deployment, "train_weekly", at_night(16)) == "16 days have features; training needs more than 16"
-    deployment.lake.write("transaction_features", day(16), pd.DataFrame({"transaction_id": ["t"]}))
-    assert isinstance(tick(deployment, "train_weekly", at_night(17)), dg.RunRequest)
+    assert tick(deployment, "train_weekly", at_night(22)) == "22 days have features; training needs more than 22"
+    deployment.lake.write("transaction_features", day(22), pd.DataFrame({"transaction_id": ["t"]}))
+    assert isinstance(tick(deployment, "train_weekly", at_night(23)), dg.RunRequest)

@@ -63,14 +63,13 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
 
 def find_transactions(lake: Lake, day: date, transaction_ids: pd.Series) -> pd.DataFrame:
     """Look up transactions by id, from ``day`` backwards until all are found or the look-back ends."""
-    missing = set(transaction_ids)
+    missing = pd.Index(transaction_ids.unique())
     found = [labels.no_labels()[list(EVENT_KEYS)]]
     for back in range(LABEL_LOOKBACK_DAYS):
-        if not missing:
+        if missing.empty:
             break
-        frames = lake.read_days("validated_transactions", [day - timedelta(days=back)], EVENT_KEYS)
-        for frame in frames.values():
-            hits = frame[frame["transaction_id"].isin(missing)]
-            missing -= set(hits["transaction_id"])
+        for frame in lake.read_days("validated_transactions", [day - timedelta(days=back)], EVENT_KEYS).values():
+            hits = frame[missing.get_indexer(pd.Index(frame["transaction_id"])) >= 0]
+            missing = missing.difference(pd.Index(hits["transaction_id"]), sort=False)
             found.append(hits)
     return pd.concat(found[1:] or found, ignore_index=True)
