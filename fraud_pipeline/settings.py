@@ -4,15 +4,16 @@ Every setting is an environment variable ``FRAUD_PIPELINE_<NAME>``. Without any,
 the embedded profile runs: everything below one folder, no server.
 """
 
+import json
 import os
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Any, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from fraud_pipeline.core.errors import ConfigurationError
 from fraud_pipeline.core.schema import FEATURE_COLUMNS
@@ -22,17 +23,20 @@ _MLFLOW_DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    # It sets its loggers up anew when it is imported, whatever level they had.
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
     # Its own retries last minutes; a run that cannot reach MLflow is to say so.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
 """What MLflow takes from the environment alone."""
+_MOST_DAYS = 3650
 
 
 class Settings(BaseSettings):
     """Configuration of one deployment; the description of each field is its documentation."""
 
-    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
 
     home: Path = Field(Path(".fraud_pipeline"), description="Folder of everything that the embedded profile keeps.")
     landing_root: str | None = Field(
@@ -52,15 +56,22 @@ class Settings(BaseSettings):
     first_day: date = Field(date(2026, 1, 1), description="First day of the daily partitions.")
     time_zone: str = Field("UTC", description="IANA zone of partition days, hours and schedules.")
     currency: str = Field("EUR", pattern="^[A-Z]{3}$", description="The one reporting currency (ISO 4217).")
-    max_amount: float = Field(1_000_000, gt=0, description="Largest plausible amount; above it a row is rejected.")
+    max_amount: float = Field(
+        1_000_000, gt=0, allow_inf_nan=False, description="Largest plausible amount; above it a row is rejected."
+    )
     max_reject_rate: float = Field(0.05, ge=0, le=1, description="Share of rejected rows above which a day is refused.")
 
     label_maturity_days: int = Field(
-        14, ge=1, description="After how many days a transaction that nobody reported counts as genuine."
+        14,
+        ge=1,
+        le=_MOST_DAYS,
+        description="After how many days a transaction that nobody reported counts as genuine.",
     )
-    training_days: int = Field(28, ge=1, description="Length of the training window of the weekly training.")
-    calibration_days: int = Field(14, ge=1, description="Length of its calibration window.")
-    detector_features: tuple[str, ...] = Field(
+    training_days: int = Field(
+        28, ge=1, le=_MOST_DAYS, description="Length of the training window of the weekly training."
+    )
+    calibration_days: int = Field(14, ge=1, le=_MOST_DAYS, description="Length of its calibration window.")
+    detector_features: Annotated[tuple[str, ...], NoDecode] = Field(
         (
             "amount",
             "user_amount_zscore_90d",
@@ -79,7 +90,7 @@ class Settings(BaseSettings):
     max_false_positive_rate: float = Field(
         0.1, gt=0, le=1, description="Ceiling on the share of genuine transactions alerted on."
     )
-    seed: int = Field(0, ge=0, description="Seed of training and bootstrap.")
+    seed: int = Field(0, ge=0, lt=2**32, description="Seed of training and bootstrap.")
 
     nightly_cron: str = Field("0 2 * * *", description="When the day that ended is scored, in TIME_ZONE.")
     training_cron: str = Field("0 4 * * 0", description="When models are trained, in TIME_ZONE.")
@@ -89,23 +100,38 @@ class Settings(BaseSettings):
     @field_validator("home")
     @classmethod
     def _absolute(cls, home: Path) -> Path:
-        return home.expanduser().absolute()
+        try:
+            return home.expanduser().absolute()
+        except RuntimeError as error:
+            raise ValueError(f"{str(home)!r} is in the home folder of an unknown user") from error
 
     @field_validator("time_zone")
     @classmethod
     def _known_zone(cls, time_zone: str) -> str:
         try:
             ZoneInfo(time_zone)
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, OSError) as error:
             raise ValueError(f"{time_zone!r} is not an IANA time zone such as Europe/Paris") from error
         return time_zone
 
-    @model_validator(mode="after")
-    def _known_features(self) -> Self:
-        unknown = [name for name in self.detector_features if name not in FEATURE_COLUMNS]
-        if unknown or not self.detector_features:
-            raise ValueError(f"detector_features has unknown names {unknown}; choose from {', '.join(FEATURE_COLUMNS)}")
-        return self
+    @field_validator("detector_features", mode="before")
+    @classmethod
+    def _json_list(cls, features: Any) -> Any:  # noqa: ANN401 - text of the environment, or a tuple
+        try:
+            return json.loads(features) if isinstance(features, str) else features
+        except ValueError as error:
+            raise ValueError(f'{features!r} is no JSON list such as ["amount", "amount_log1p"]') from error
+
+    @field_validator("detector_features")
+    @classmethod
+    def _known_features(cls, features: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [name for name in features if name not in FEATURE_COLUMNS]
+        if unknown or not features:
+            wrong = f"{', '.join(unknown)} is no feature" if unknown else "the list is empty"
+            raise ValueError(f"{wrong}; choose from {', '.join(FEATURE_COLUMNS)}")
+        if len(set(features)) < len(features):
+            raise ValueError("a feature is there twice")
+        return features
 
     @classmethod
     def from_env(cls, **overrides: object) -> Self:
@@ -125,9 +151,9 @@ class Settings(BaseSettings):
             return cls(**overrides)  # type: ignore[arg-type]  # pydantic validates them
         except ValidationError as error:
             first = error.errors()[0]
-            name = "_".join(str(part) for part in first["loc"][:1]).upper()
-            variable = f"{_PREFIX}{name}" if name else "the FRAUD_PIPELINE_ settings"
-            raise ConfigurationError(f"{variable}: {first['msg']}; correct it in the environment.") from error
+            problem = first["ctx"]["error"] if first["type"] == "value_error" else first["msg"]
+            variable = f"{_PREFIX}{first['loc'][0]}".upper()
+            raise ConfigurationError(f"{variable}: {problem}; correct it in the environment.") from error
 
     @property
     def landing(self) -> str:
@@ -159,7 +185,7 @@ class Settings(BaseSettings):
     @property
     def dagster_home(self) -> Path:
         """Dagster's instance folder: ``DAGSTER_HOME`` where it is set, else below the home folder."""
-        return Path(os.environ.get("DAGSTER_HOME") or self.home / "dagster")
+        return Path(os.environ.get("DAGSTER_HOME") or self.home / "dagster").absolute()
 
     @property
     def ensemble_weights(self) -> dict[str, float]:

@@ -1,7 +1,8 @@
 """The project's own Parquet files: a frame to bytes and back, with its dtypes."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import BinaryIO
 
 import pandas as pd
@@ -39,10 +40,9 @@ def decode(file: BinaryIO, name: str, columns: Sequence[str] | None = None) -> p
     InvalidDataError
         The file is damaged, or lacks a wanted column.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
+    with _damage_explained(name):
         parquet = pq.ParquetFile(file)
         stored = parquet.schema_arrow.names
         missing = [column for column in columns or () if column not in stored]
@@ -52,6 +52,23 @@ def decode(file: BinaryIO, name: str, columns: Sequence[str] | None = None) -> p
                 "it was written by another version; materialise it again."
             )
         frame: pd.DataFrame = parquet.read(columns=columns).to_pandas()
+    return frame if columns is None else frame[list(columns)]
+
+
+def count_rows(file: BinaryIO, name: str) -> int:
+    """Read from the footer alone how many rows a frame has; parameters and errors as for :func:`decode`."""
+    import pyarrow.parquet as pq
+
+    with _damage_explained(name):
+        rows: int = pq.ParquetFile(file).metadata.num_rows
+    return rows
+
+
+@contextmanager
+def _damage_explained(name: str) -> Iterator[None]:
+    import pyarrow as pa
+
+    try:
+        yield
     except (pa.ArrowInvalid, OSError) as error:
         raise InvalidDataError(f"{name} is damaged ({error}): delete it and materialise it again.") from error
-    return frame if columns is None else frame[list(columns)]

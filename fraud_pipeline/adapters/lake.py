@@ -76,6 +76,20 @@ class Lake:
         names = (_DAY_FILE.fullmatch(file.key) for file in storage.list_files(self.root / _checked(dataset)))
         return {date.fromisoformat(match[1]) for match in names if match}
 
+    def row_counts(self, dataset: str) -> dict[date, int]:
+        """Count the rows of each day that has a partition, without reading them.
+
+        Raises
+        ------
+        InvalidDataError
+            A file is damaged.
+        """
+        counts = {}
+        for day in sorted(self.days(dataset)):
+            with storage.open_to_read(self._partition(dataset, day)) as file:
+                counts[day] = frame_files.count_rows(file, f"{dataset} of {day}")
+        return counts
+
     def exists(self, dataset: str, day: date) -> bool:
         """Tell whether the day has a partition."""
         return storage.exists(self._partition(dataset, day))
@@ -88,6 +102,10 @@ class Lake:
         """Write or replace the document `name`; NaN and infinity are refused with ValueError."""
         text = json.dumps(value, allow_nan=False, ensure_ascii=False, indent=2, sort_keys=True)
         storage.publish(self._document(name), f"{text}\n".encode())
+
+    def exists_json(self, name: str) -> bool:
+        """Tell whether there is a document `name`."""
+        return storage.exists(self._document(name))
 
     def read_json(self, name: str) -> Any:  # noqa: ANN401  # any value that JSON can hold
         """Read the document `name`.

@@ -28,7 +28,7 @@ from fraud_pipeline.core.splits import TrainingWindows
 
 FRAUD_MODEL: Final = "fraud_model"
 CHAMPION: Final = "champion"
-DETECTORS: Final = {
+DETECTORS: Final[Mapping[str, type[IsolationForestDetector] | type[LocalOutlierFactorDetector]]] = {
     "isolation_forest": IsolationForestDetector,
     "local_outlier_factor": LocalOutlierFactorDetector,
 }
@@ -51,6 +51,15 @@ class StoredDetector:
     detector: Detector
     score_reference: ScoreReference
     feature_references: Mapping[str, ScoreReference]
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a registered scoring model says of itself, without its detectors."""
+
+    version: ModelVersion
+    calibration: Calibration
+    windows: TrainingWindows
 
 
 @dataclass(frozen=True)
@@ -158,22 +167,21 @@ class ModelStore:
             If any part of it is missing, altered, or of another feature set or library.
         """
         if version not in self._models:
-            found, files = self._registry.read(FRAUD_MODEL, version)
-            document = _decode(files, _MODEL_FILE, FRAUD_MODEL, version)
+            found, document = self._document(version)
             _require_same_environment(document, f"{FRAUD_MODEL} version {version}")
             stored = {
                 name: self.detector(name, int(part["version"]), part["sha256"])
                 for name, part in setting(document, "detectors").items()
             }
             ensemble = Ensemble({k: v.score_reference for k, v in stored.items()}, setting(document, "weights"))
-            calibration = Calibration.from_json(setting(document, "calibration"))
             references: dict[str, ScoreReference] = {}
             for part in stored.values():
                 references |= part.feature_references
+            card = _card(found, document)
             self._models[version] = StoredModel(
                 found,
-                ScoringModel({k: v.detector for k, v in stored.items()}, ensemble, calibration),
-                windows_from_json(setting(document, "windows")),
+                ScoringModel({k: v.detector for k, v in stored.items()}, ensemble, card.calibration),
+                card.windows,
                 _threshold_version(document),
                 references,
             )
@@ -184,9 +192,18 @@ class ModelStore:
         version = self._registry.alias(FRAUD_MODEL, CHAMPION)
         return None if version is None else self.model(version.version)
 
+    def champion_card(self) -> ModelCard | None:
+        """Describe the champion; unlike :meth:`champion`, this loads no detector, which takes seconds."""
+        version = self._registry.alias(FRAUD_MODEL, CHAMPION)
+        return None if version is None else _card(*self._document(version.version))
+
     def promote(self, version: ModelVersion) -> None:
         """Move the champion alias."""
         self._registry.set_alias(FRAUD_MODEL, CHAMPION, version.version)
+
+    def _document(self, version: int) -> tuple[ModelVersion, dict[str, Any]]:
+        found, files = self._registry.read(FRAUD_MODEL, version)
+        return found, _decode(files, _MODEL_FILE, FRAUD_MODEL, version)
 
 
 def windows_to_json(windows: TrainingWindows) -> dict[str, str]:
@@ -197,6 +214,14 @@ def windows_to_json(windows: TrainingWindows) -> dict[str, str]:
 def windows_from_json(stored: Mapping[str, str]) -> TrainingWindows:
     """Restore training windows from ISO dates."""
     return TrainingWindows.of(stored)
+
+
+def _card(version: ModelVersion, document: Mapping[str, Any]) -> ModelCard:
+    return ModelCard(
+        version,
+        Calibration.from_json(setting(document, "calibration")),
+        windows_from_json(setting(document, "windows")),
+    )
 
 
 def _environment() -> dict[str, str]:

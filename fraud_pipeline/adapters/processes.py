@@ -110,7 +110,14 @@ class ProcessGroup:
         -------
         list of str
             Names of the processes that were running.
+
+        Raises
+        ------
+        ConfigurationError
+            If the record cannot be read or written.
         """
+        if not self._record.exists():
+            return []
         with self._locked() as processes:
             groups = [process.pid for process in processes.values()]
             self._signal(groups, signal.SIGTERM, timeout)
@@ -139,20 +146,27 @@ class ProcessGroup:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[dict[str, _Started]]:
         """Give the running processes for change; one command at a time, written back at once."""
-        self._record.parent.mkdir(parents=True, exist_ok=True)
-        with self._lock.open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            processes = self._read()
-            yield processes
-            new = self._record.with_suffix(".new")
-            new.write_text(json.dumps({name: asdict(process) for name, process in processes.items()}))
-            new.replace(self._record)
+        try:
+            self._record.parent.mkdir(parents=True, exist_ok=True)
+            with self._lock.open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                processes = self._read()
+                yield processes
+                new = self._record.with_suffix(".new")
+                new.write_text(json.dumps({name: asdict(process) for name, process in processes.items()}))
+                new.replace(self._record)
+        except OSError as error:
+            msg = f"{self._record} cannot be written: {error.strerror}; free the disk, or choose another folder."
+            raise ConfigurationError(msg) from error
 
     def _read(self) -> dict[str, _Started]:
         try:
             record = json.loads(self._record.read_text())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return {}
+        except (OSError, ValueError) as error:
+            msg = f"{self._record} cannot be read ({error}); delete it, and end the programs that it named by hand."
+            raise ConfigurationError(msg) from error
         processes = {name: _Started(**entry) for name, entry in record.items()}
         return {name: process for name, process in processes.items() if process.is_running()}
 

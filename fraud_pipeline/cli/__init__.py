@@ -1,32 +1,31 @@
 """The command ``fraud-pipeline``."""
 
+import errno
 import sys
+from typing import Final
 
 import typer
 
-from fraud_pipeline.cli import data, demo, runs, servers
+from fraud_pipeline.cli import commands
 from fraud_pipeline.core.errors import FraudPipelineError
 
+_STORAGE_FAULTS: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+_PANELS: Final = {
+    "See it work": (commands.demo, commands.simulate),
+    "Run the pipeline": (commands.ingest, commands.run, commands.train, commands.measure, commands.summary),
+    "Servers": (commands.ui, commands.psql, commands.migrate, commands.stop),
+}
+
 app = typer.Typer(
-    help="Finds fraudulent card transactions every night: raw file to alert row.",
+    help="Find fraudulent card transactions every night: raw file to alert row.",
+    epilog="Every setting is an environment variable FRAUD_PIPELINE_…; without any, all state is in ./.fraud_pipeline.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (
-    demo.demo,
-    data.simulate,
-    data.ingest,
-    runs.run,
-    runs.train,
-    runs.measure,
-    runs.summary,
-    servers.migrate,
-    servers.ui,
-    servers.psql,
-    servers.stop,
-):
-    app.command()(command)
+for panel, panel_commands in _PANELS.items():
+    for command in panel_commands:
+        app.command(rich_help_panel=panel)(command)
 
 
 def main() -> None:
@@ -35,4 +34,11 @@ def main() -> None:
         app()
     except FraudPipelineError as error:
         typer.echo(f"error: {error}", err=True)
+        sys.exit(2)
+    except OSError as error:
+        # The adapters say what they could not write; this is for what is written past them, such as the output.
+        if error.errno not in _STORAGE_FAULTS:
+            raise
+        where = error.filename or "the output"
+        typer.echo(f"error: {where} cannot be written: {error.strerror}; free the disk, then run again.", err=True)
         sys.exit(2)

@@ -3,15 +3,18 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from fraud_pipeline.core.errors import ConfigurationError
-from fraud_pipeline.orchestration.runs import Progress as RunProgress
 
-console: Final = Console(highlight=False, soft_wrap=True)
+if TYPE_CHECKING:
+    from fraud_pipeline.orchestration.runs import Progress as RunProgress
+
+# Without markup and emoji: names of files, users and merchants are printed as they are.
+console: Final = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 def parse_day(text: str) -> date:
@@ -46,11 +49,11 @@ def parse_window(text: str) -> tuple[date, date]:
 
 
 @contextmanager
-def progress(title: str) -> Iterator[RunProgress]:
+def progress(title: str) -> Iterator["RunProgress"]:
     """Show a bar while work goes on; yields what to call after every finished part."""
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -62,5 +65,5 @@ def progress(title: str) -> Iterator[RunProgress]:
             bar.update(task, completed=done, total=total, description=f"{title}: {part}" if done < total else title)
 
         yield advance
-        # Steps may be left out, as scores before a first model.
-        bar.update(task, description=title, completed=bar.tasks[0].total or 1, total=bar.tasks[0].total or 1)
+        # Parts that had nothing to do were not told of: without a model nothing is scored.
+        bar.update(task, description=title, total=bar.tasks[task].completed)

@@ -1,26 +1,26 @@
-"""Commands that bring data in: simulate and ingest."""
+"""Bringing data in: simulated files, and files of a source into the landing zone."""
 
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Final
 
 import numpy as np
-import typer
+import pandas as pd
 
-from fraud_pipeline.adapters.ingest import IngestReport
-from fraud_pipeline.adapters.ingest import ingest as ingest_files
+from fraud_pipeline.adapters import ingest as ingestion
+from fraud_pipeline.adapters import storage
 from fraud_pipeline.adapters.landing_zone import LandingZone
 from fraud_pipeline.adapters.source import load_source
-from fraud_pipeline.cli.console import console, parse_day, progress
+from fraud_pipeline.cli.console import console, progress
+from fraud_pipeline.core import simulation
 from fraud_pipeline.core.errors import ConfigurationError
-from fraud_pipeline.core.simulation import SimulationConfig, build_population
-from fraud_pipeline.core.simulation import simulate as simulate_stream
-from fraud_pipeline.core.simulation import spoil
+from fraud_pipeline.core.simulation import SimulationConfig
 from fraud_pipeline.settings import Settings
 
-SOURCE_YAML = """\
+SIMULATED: Final = "simulated"
+SOURCE_YAML: Final = """\
 # The simulated export: CSV files as a bank would send them, one a day.
-name: simulated
+name: {name}
 currency: {currency}
 time_zone: UTC
 transactions:
@@ -38,73 +38,73 @@ labels:
     is_fraud: is_fraud
     label_known_at: label_known_at
 """
-DIRT_RATE = 0.0005
+DIRT_RATE: Final = 0.0005
 """Share of rows that a simulated export spoils, as real exports have them."""
 
 
-def simulate(
-    output: Annotated[Path, typer.Argument(help="Folder to write the files to.")],
-    days: Annotated[int, typer.Option(min=1, help="Days of transactions.")] = 60,
-    first_day: Annotated[str, typer.Option(help="First day; default FRAUD_PIPELINE_FIRST_DAY.")] = "",
-    users: Annotated[int, typer.Option(min=1)] = 1000,
-    merchants: Annotated[int, typer.Option(min=1)] = 500,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-    label_days: Annotated[int, typer.Option(min=0, help="Days of labels after the last transaction day.")] = 21,
-) -> None:
-    """Write a believable stream of transactions and labels as daily files."""
-    settings = Settings.from_env()
-    config = SimulationConfig(
-        users=users, merchants=merchants, seed=seed, first_day=parse_day(first_day) if first_day else settings.first_day
-    )
-    write_simulation(output, config, days, label_days, settings.currency)
+def simulate(output: Path, config: SimulationConfig, days: int, label_days: int, currency: str) -> None:
+    """Write simulated files and say what to do with them."""
+    write_simulation(output, config, days, label_days, currency)
     console.print(
         f"{days} days written to {output}; next: fraud-pipeline ingest {output} --source {output}/source.yaml"
     )
 
 
 def write_simulation(output: Path, config: SimulationConfig, days: int, label_days: int, currency: str) -> None:
-    """Write ``days`` of simulated files below ``output``, day by day.
+    """Write ``days`` of simulated files below ``output``, day by day, each file whole or not at all.
 
     Raises
     ------
     ConfigurationError
-        If the folder cannot be written to.
+        If the folder cannot be written to, or holds files of days that this simulation does not have.
     """
+    root = storage.open_root(str(output))
     last = config.first_day + timedelta(days=days - 1)
-    try:
-        for folder in ("transactions", "labels"):
-            (output / folder).mkdir(parents=True, exist_ok=True)
-        with progress("simulate") as advance:
-            stream = simulate_stream(build_population(config), config.first_day, last, label_days_after=label_days)
-            for number, simulated in enumerate(stream, start=1):
-                day: date = simulated.day
-                if day <= last:
-                    rows = simulated.transactions.astype({"amount": "str"})
-                    rows["event_time"] = rows["event_time"].dt.strftime("%Y-%m-%dT%H:%M:%SZ")
-                    dirty = spoil(rows, np.random.default_rng([config.seed, day.toordinal()]), DIRT_RATE)
-                    dirty.to_csv(output / "transactions" / f"transactions_{day}.csv", index=False)
-                if len(simulated.labels_known):
-                    simulated.labels_known.to_csv(output / "labels" / f"labels_{day}.csv", index=False)
-                advance(day.isoformat(), number, days + label_days)
-        (output / "source.yaml").write_text(SOURCE_YAML.format(currency=currency))
-    except OSError as error:
-        raise ConfigurationError(f"{output} cannot be written: {error.strerror}; choose another folder.") from error
+    total = days + label_days
+    names = {str(config.first_day + timedelta(days=number)) for number in range(total)}
+    for file in storage.list_files(root):
+        if file.key.endswith(".csv") and file.key.rpartition("_")[2].removesuffix(".csv") not in names:
+            raise ConfigurationError(f"{output} holds {file.key} of another export; choose an empty folder.")
+    with progress("simulate") as advance:
+        stream = simulation.simulate(
+            simulation.build_population(config), config.first_day, last, label_days_after=label_days
+        )
+        for number, simulated in enumerate(stream, start=1):
+            day = simulated.day
+            if day <= last:
+                rows = simulated.transactions.astype({"amount": "str"})
+                rows["event_time"] = rows["event_time"].dt.strftime("%Y-%m-%dT%H:%M:%SZ")
+                dirty = simulation.spoil(rows, np.random.default_rng([config.seed, day.toordinal()]), DIRT_RATE)
+                storage.publish(root / "transactions" / f"transactions_{day}.csv", _csv(dirty))
+            labels = root / "labels" / f"labels_{day}.csv"
+            if len(simulated.labels_known):
+                storage.publish(labels, _csv(simulated.labels_known))
+            else:
+                storage.remove(labels)  # of a simulation before, with another seed
+            advance(day.isoformat(), number, total)
+    storage.publish(root / "source.yaml", SOURCE_YAML.format(name=SIMULATED, currency=currency).encode())
 
 
-def ingest(
-    path: Annotated[Path, typer.Argument(help="Folder that the source's file patterns are relative to, or one file.")],
-    source: Annotated[Path, typer.Option(help="YAML that describes the files; see docs/sources.md.")],
-) -> None:
-    """Check transaction and label files and copy them into the landing zone."""
-    report = ingest_path(Settings.from_env(), path, source)
+def ingest(settings: Settings, path: Path, source: Path) -> None:
+    """Ingest files and say what to do next."""
+    report = ingest_path(settings, path, source)
+    landed = (
+        f"{report.transaction_files} transaction files of {report.first_day} to {report.last_day}, "
+        if report.transaction_files
+        else ""
+    )
+    following = (
+        f"run --from {report.first_day} --to {report.last_day}"
+        if report.transaction_files
+        else "measure --from FIRST --to LAST, the days that the labels are about"
+    )
     console.print(
-        f"{report.transaction_files} transaction files of {report.first_day} to {report.last_day} landed "
-        f"({report.unchanged_files} unchanged), {report.label_rows} labels; "
-        f"next: fraud-pipeline run --from {report.first_day} --to {report.last_day}"
+        f"landed: {landed}{report.label_files} label files with {report.label_rows} labels "
+        f"({report.unchanged_files} files were there already); next: fraud-pipeline {following}"
     )
 
 
-def ingest_path(settings: Settings, path: Path, source: Path) -> IngestReport:
+def ingest_path(settings: Settings, path: Path, source: Path) -> ingestion.IngestReport:
     """Ingest with the deployment's landing zone, currency and first day."""
     described = load_source(source)
     with progress("ingest") as advance:
@@ -114,14 +114,10 @@ def ingest_path(settings: Settings, path: Path, source: Path) -> IngestReport:
             names.append(name)
             advance(name, len(names), len(names) + 1)
 
-        report = ingest_files(
-            path,
-            described,
-            LandingZone(settings.landing),
-            settings.currency,
-            settings.first_day,
-            on_file,
-            time_zone=settings.time_zone,
+        return ingestion.ingest(
+            path, described, LandingZone(settings.landing), settings.currency, settings.first_day, on_file
         )
-        advance("done", len(names), len(names))
-    return report
+
+
+def _csv(rows: pd.DataFrame) -> bytes:
+    return rows.to_csv(index=False).encode()

@@ -1,77 +1,97 @@
-"""Commands that run the pipeline: run, train, measure, summary."""
+"""Running the pipeline's jobs: run, train, measure."""
 
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any, Final
 
 from fraud_pipeline.adapters import clock
-from fraud_pipeline.cli.console import console, parse_day, parse_window, progress
-from fraud_pipeline.cli.summary import print_summary
-from fraud_pipeline.core.errors import ConfigurationError
+from fraud_pipeline.adapters.lake import Lake
+from fraud_pipeline.adapters.landing_zone import LandingZone
+from fraud_pipeline.adapters.model_store import windows_to_json
+from fraud_pipeline.cli.console import console, progress
+from fraud_pipeline.core.errors import ConfigurationError, InputFileError, MissingPartitionError
+from fraud_pipeline.core.splits import ONE_DAY, TrainingWindows
 from fraud_pipeline.orchestration.build import build_definitions
 from fraud_pipeline.orchestration.jobs import MEASURE, MERGE_LABELS, SCORE, TRAIN
 from fraud_pipeline.orchestration.partitions import days_between
 from fraud_pipeline.orchestration.runs import Runner, open_instance
 from fraud_pipeline.settings import Settings
 
-DAGSTER_YAML = Path(__file__).parents[2] / "dagster.yaml"
-
-FirstDay = Annotated[str, typer.Option("--from", help="First day, YYYY-MM-DD.")]
-LastDay = Annotated[str, typer.Option("--to", help="Last day, YYYY-MM-DD.")]
+DAGSTER_YAML: Final = Path(__file__).parents[2] / "dagster.yaml"
 
 
-def run(
-    first: FirstDay,
-    last: LastDay,
-    nightly: Annotated[bool, typer.Option("--nightly", help="One run a day, as the schedule does.")] = False,
-) -> None:
-    """Run the daily chain, raw file to alert row, over a range of days."""
-    settings = Settings.from_env()
-    days = require_days(settings, parse_day(first), parse_day(last))
+def run(settings: Settings, first: date, last: date, *, nightly: bool) -> None:
+    """Run the daily chain over a range of days and say what to do next.
+
+    Raises
+    ------
+    InputFileError
+        If a day has no transaction file; nothing was run.
+    """
+    days = require_days(settings, first, last)
+    landed = {file.day for file in LandingZone(settings.landing).transaction_files()}
+    missing = [day for day in days if day not in landed]
+    if missing:
+        raise InputFileError(
+            f"no transaction file for {_first_of(missing)} in {settings.landing}; "
+            "bring it in with `fraud-pipeline ingest`, or choose other days."
+        )
     run_days(settings, days, nightly=nightly)
-    console.print(f"{len(days)} days done; next: fraud-pipeline summary --from {days[0]} --to {days[-1]}")
+    if Lake(settings.lake).exists("anomaly_scores", days[-1]):
+        console.print(f"{len(days)} days done; next: fraud-pipeline summary --from {days[0]} --to {days[-1]}")
+    else:
+        console.print(f"{len(days)} days prepared, not scored: there is no model yet; next: fraud-pipeline train")
 
 
 def train(
-    train: Annotated[str, typer.Option(help="Training window FROM:TO.")] = "",
-    calibrate: Annotated[str, typer.Option(help="Calibration window FROM:TO.")] = "",
-    as_of: Annotated[
-        str, typer.Option(help="Use labels known before this day; default: when --calibrate has matured.")
-    ] = "",
+    settings: Settings, windows: tuple[tuple[date, date], tuple[date, date]] | None, known_before: date | None
 ) -> None:
-    """Train the detectors, calibrate the threshold, and promote the model if it wins."""
-    if bool(train) != bool(calibrate):
-        raise ConfigurationError("give both --train and --calibrate, or neither for the newest matured days.")
-    settings = Settings.from_env()
-    windows: dict[str, str] = {}
-    if train:
-        (train_from, train_to), (calibrate_from, calibrate_to) = parse_window(train), parse_window(calibrate)
-        matured = calibrate_to + timedelta(days=settings.label_maturity_days + 1)
-        known = parse_day(as_of) if as_of else matured
-        names = ("train_from", "train_to", "calibrate_from", "calibrate_to", "as_of")
-        days = (train_from, train_to, calibrate_from, calibrate_to, known)
-        windows = {name: day.isoformat() for name, day in zip(names, days, strict=True)}
-    train_models(settings, windows)
+    """Train on the windows given, or on those that the job plans itself.
+
+    Raises
+    ------
+    ConfigurationError
+        If the windows overlap or hold an unknown day; nothing was run.
+    """
+    if windows is None:
+        train_models(settings, None)
+        return
+    training, calibration = windows
+    as_of = known_before or calibration[1] + ONE_DAY
+    chosen = TrainingWindows(*training, *calibration, as_of)
+    require_days(settings, training[0], calibration[1])
+    today = newest_day(settings) + ONE_DAY
+    if as_of > today:
+        raise ConfigurationError(f"--as-of {as_of} is in the future; give {today} or an earlier day.")
+    train_models(settings, chosen)
 
 
-def measure(first: FirstDay, last: LastDay) -> None:
-    """Merge the labels that became known since, and measure the alerts of these days against them."""
-    settings = Settings.from_env()
-    days = require_days(settings, parse_day(first), parse_day(last))
+def measure(settings: Settings, first: date, last: date) -> None:
+    """Measure the alerts of scored days and say what to do next.
+
+    Raises
+    ------
+    MissingPartitionError
+        If a day was not scored; nothing was run.
+    """
+    days = require_days(settings, first, last)
+    lake = Lake(settings.lake)
+    missing = [day for day in days if not lake.exists("anomaly_scores", day)]
+    if missing:
+        raise MissingPartitionError(
+            f"{_first_of(missing)} has no scores in {settings.lake}; once there is a model (`fraud-pipeline train`), "
+            f"`fraud-pipeline run --from {missing[0]} --to {missing[-1]}` scores it."
+        )
     measure_days(settings, days)
     console.print(f"{len(days)} days measured; next: fraud-pipeline summary --from {days[0]} --to {days[-1]}")
 
 
-def summary(first: FirstDay, last: LastDay) -> None:
-    """Print what was scored, what to expect of the threshold, what came of it, and the most urgent alerts."""
-    settings = Settings.from_env()
-    days = require_days(settings, parse_day(first), parse_day(last))
-    print_summary(settings, days[0], days[-1])
+def newest_day(settings: Settings) -> date:
+    """Give the newest day that is over in the deployment's time zone."""
+    return clock.today(settings.time_zone) - ONE_DAY
 
 
 def require_days(settings: Settings, first: date, last: date) -> list[date]:
@@ -88,7 +108,7 @@ def require_days(settings: Settings, first: date, last: date) -> list[date]:
         raise ConfigurationError(
             f"{first} is before the first day {settings.first_day}; set FRAUD_PIPELINE_FIRST_DAY={first} or earlier."
         )
-    newest = clock.today(settings.time_zone) - timedelta(days=1)
+    newest = newest_day(settings)
     if last > newest:
         raise ConfigurationError(f"{last} is not over yet; the newest day that can be run is {newest}.")
     return days_between(first, last)
@@ -97,9 +117,10 @@ def require_days(settings: Settings, first: date, last: date) -> list[date]:
 @contextmanager
 def runner(settings: Settings, title: str) -> Iterator[Runner]:
     """Give a runner on the deployment's instance that shows its progress."""
+    definitions = build_definitions(settings)
     quieten_libraries()
     with open_instance(settings, DAGSTER_YAML) as instance, progress(title) as advance:
-        yield Runner(build_definitions(settings), instance, advance)
+        yield Runner(definitions, instance, advance)
 
 
 def quieten_libraries() -> None:
@@ -114,17 +135,18 @@ def run_days(settings: Settings, days: list[date], *, nightly: bool, job: str = 
         with runner(settings, f"{job} {days[0]} to {days[-1]}") as runs:
             runs.run_range(job, days[0], days[-1])
         return
+    definitions = build_definitions(settings)
+    quieten_libraries()
     with open_instance(settings, DAGSTER_YAML) as instance, progress(f"{job}, night by night") as advance:
-        quieten_libraries()
-        runs = Runner(build_definitions(settings), instance)
+        runs = Runner(definitions, instance)
         for number, day in enumerate(days, start=1):
             runs.run_day(job, day)
             advance(day.isoformat(), number, len(days))
 
 
-def train_models(settings: Settings, windows: dict[str, str]) -> None:
+def train_models(settings: Settings, windows: TrainingWindows | None) -> None:
     """Run the training job with the windows given, or with those it plans itself."""
-    ops: dict[str, Any] = {"training_windows": {"config": windows}} if windows else {}
+    ops: dict[str, Any] = {"training_windows": {"config": windows_to_json(windows)}} if windows else {}
     with runner(settings, TRAIN) as runs:
         runs.run_once(TRAIN, ops)
         material = runs.materialisation("champion_model")
@@ -133,7 +155,10 @@ def train_models(settings: Settings, windows: dict[str, str]) -> None:
 
 def measure_days(settings: Settings, days: list[date]) -> None:
     """Merge labels up to the day on which the last of ``days`` has matured, then measure."""
-    newest = clock.today(settings.time_zone) - timedelta(days=1)
-    labelled_to = min(newest, days[-1] + timedelta(days=settings.label_maturity_days + 1))
+    labelled_to = min(newest_day(settings), days[-1] + timedelta(days=settings.label_maturity_days + 1))
     run_days(settings, days_between(days[0], labelled_to), nightly=False, job=MERGE_LABELS)
     run_days(settings, days, nightly=False, job=MEASURE)
+
+
+def _first_of(days: list[date]) -> str:
+    return f"{days[0]} (and {len(days) - 1} more days)" if len(days) > 1 else str(days[0])

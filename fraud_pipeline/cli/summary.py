@@ -1,13 +1,15 @@
 """What a command prints of the state: days, rejects, model, expected and achieved figures, alerts."""
 
+import math
 from datetime import date, timedelta
+from typing import Any
 
 import pandas as pd
 from rich.table import Table
 
 from fraud_pipeline.adapters.database import alert_repository
 from fraud_pipeline.adapters.lake import Lake
-from fraud_pipeline.adapters.model_store import StoredModel
+from fraud_pipeline.adapters.model_store import ModelCard
 from fraud_pipeline.cli.console import console
 from fraud_pipeline.core import labels, metrics
 from fraud_pipeline.core.schema import LABEL_COLUMNS, RISK_LEVELS
@@ -21,18 +23,20 @@ URGENT = 5
 def print_summary(settings: Settings, first: date, last: date) -> None:
     """Print the summary of the nights from ``first`` to ``last``."""
     lake = Lake(settings.lake)
-    champion = open_model_store(settings).champion()
-    console.rule("fraud_pipeline")
-    _print_rows(lake)
-    if champion is None:
-        console.print("No model yet; next: fraud-pipeline train")
+    card = open_model_store(settings).champion_card()
+    rows = _rows(lake)
+    if card is None:
+        _print_facts("fraud_pipeline", rows | {"Model": "none yet; next: fraud-pipeline train"})
         return
-    _print_model(champion)
-    _print_figures(champion, achieved(settings, lake, first, last), first, last)
+    figures = achieved(settings, lake, first, last)
     database = open_database(settings)
     counts = alert_repository.count_by_risk(database, first, last)
-    console.print("Alerts      " + "  ".join(f"{level} {counts.get(level, 0)}" for level in reversed(RISK_LEVELS)))
-    _print_urgent(alert_repository.most_urgent(database, URGENT, first, last))
+    urgent = alert_repository.most_urgent(database, URGENT, first, last)
+    _print_facts("fraud_pipeline", rows | _model(card))
+    _print_figures(card, figures, first, last)
+    alerts = ", ".join(f"{counts[level]} {level}" for level in reversed(RISK_LEVELS) if counts[level])
+    _print_facts(None, {"Alerts": f"{sum(counts.values())} of {first} to {last}{alerts and ': '}{alerts}"})
+    _print_urgent(urgent, settings.currency)
 
 
 def achieved(settings: Settings, lake: Lake, first: date, last: date) -> dict[str, float]:
@@ -55,57 +59,76 @@ def achieved(settings: Settings, lake: Lake, first: date, last: date) -> dict[st
     return figures | {"alerts_per_day": figures["alerts"] / len(scored)}
 
 
-def _print_rows(lake: Lake) -> None:
-    def count(dataset: str) -> tuple[int, int]:
-        days = sorted(lake.days(dataset))
-        frames = lake.read_days(dataset, days, ["transaction_id"])
-        return len(days), sum(len(frame) for frame in frames.values())
-
-    (days, valid), (_, rejected), (nights, scored) = (
-        count(name) for name in ("validated_transactions", "rejected_transactions", "anomaly_scores")
-    )
-    console.print(f"Days        {days} ingested, {nights} scored")
-    console.print(f"Rows        {valid + rejected:,} received, {valid:,} valid, {rejected} rejected, {scored:,} scored")
+def _rows(lake: Lake) -> dict[str, str]:
+    datasets = ("validated_transactions", "rejected_transactions", "anomaly_scores")
+    counts = [lake.row_counts(dataset) for dataset in datasets]
+    valid, rejected, scored = (sum(count.values()) for count in counts)
+    return {
+        "Days": f"{len(counts[0])} ingested, {len(counts[2])} scored",
+        "Rows": f"{valid + rejected:,} received, {valid:,} valid, {rejected:,} rejected, {scored:,} scored",
+    }
 
 
-def _print_model(champion: StoredModel) -> None:
-    windows = champion.windows
-    console.print(
-        f"Model       fraud_model version {champion.version.version}, trained {windows.train_from} to "
-        f"{windows.train_to}, calibrated {windows.calibrate_from} to {windows.calibrate_to} "
-        f"on labels known before {windows.as_of}"
-    )
-    calibration = champion.model.calibration
-    note = "" if calibration.feasible else f" ({calibration.limit})"
-    console.print(f"Threshold   {calibration.threshold:.4f} for recall {calibration.target_recall:.2f}{note}")
+def _model(card: ModelCard) -> dict[str, str]:
+    windows, calibration = card.windows, card.calibration
+    note = "" if calibration.feasible else f", out of reach: {calibration.limit}"
+    return {
+        "Model": f"fraud_model version {card.version.version}",
+        "Trained": f"on {windows.train_from} to {windows.train_to}",
+        "Calibrated": f"on {windows.calibrate_from} to {windows.calibrate_to}, with labels known before "
+        f"{windows.as_of}",
+        "Threshold": f"{calibration.threshold:.4f} for a recall of {calibration.target_recall:.2f}{note}",
+    }
 
 
-def _print_figures(champion: StoredModel, figures: dict[str, float], first: date, last: date) -> None:
+def _print_facts(title: str | None, facts: dict[str, str]) -> None:
+    if title:
+        console.rule(title)
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(min_width=10)
+    for name, text in facts.items():
+        grid.add_row(name, text)
+    console.print(grid, soft_wrap=False)
+
+
+def _print_figures(card: ModelCard, figures: dict[str, float], first: date, last: date) -> None:
     table = Table(title=f"Expected and achieved, {first} to {last}", title_justify="left")
     for heading in ("", "expected (5 % to 95 %)", "achieved on matured labels"):
         table.add_column(heading)
     for name in ("recall", "false_positive_rate", "precision", "alerts_per_day"):
-        expected = getattr(champion.model.calibration, name)
+        expected = getattr(card.calibration, name)
         digits = 1 if name == "alerts_per_day" else 4 if name == "false_positive_rate" else 3
+        value = figures.get(name)
+        known = "not known yet" if value is None or math.isnan(value) else f"{value:.{digits}f}"
         table.add_row(
             name.replace("_", " "),
             f"{expected.value:.{digits}f} ({expected.low:.{digits}f} to {expected.high:.{digits}f})",
-            f"{figures[name]:.{digits}f}" if name in figures else "no night scored",
+            known if figures else "no night scored",
         )
-    console.print(table)
+    console.print(table, soft_wrap=False)
     if figures:
-        console.print(
-            f"            {figures['frauds']:.0f} frauds among {figures['matured']:,.0f} matured of "
-            f"{figures['transactions']:,.0f} scored; average precision {figures['average_precision']:.3f}"
+        precision = figures["average_precision"]
+        note = "" if math.isnan(precision) else f"; average precision {precision:.3f}"
+        _print_facts(
+            None,
+            {
+                "Labels": f"{figures['frauds']:,.0f} frauds among {figures['matured']:,.0f} matured of "
+                f"{figures['transactions']:,.0f} scored{note}"
+            },
         )
 
 
-def _print_urgent(alerts: pd.DataFrame) -> None:
+def _print_urgent(alerts: pd.DataFrame, currency: str) -> None:
+    if not len(alerts):
+        return
     console.print(f"The {len(alerts)} most urgent alerts")
-    for place, alert in enumerate(alerts.itertuples(), start=1):
-        console.print(
-            f"  {place}  {alert.risk_level}, priority {alert.priority}, score {alert.anomaly_score:.4f}: "
-            f"{alert.amount:.2f} by {alert.user_id} at {alert.merchant_id}, {alert.event_time:%Y-%m-%d %H:%M} UTC\n"
-            f"     {alert.reason_text}",
-            soft_wrap=True,
+    grid = Table.grid(padding=(0, 2))
+    for place, row in enumerate(alerts.itertuples(), start=1):
+        alert: Any = row
+        grid.add_row(
+            f"  {place}",
+            f"{alert.risk_level}, priority {alert.priority}, score {alert.anomaly_score:.4f}, "
+            f"{alert.event_time:%Y-%m-%d %H:%M} UTC\n"
+            f"{alert.amount:.2f} {currency} by {alert.user_id} at {alert.merchant_id}\n{alert.reason_text}",
         )
+    console.print(grid, soft_wrap=False)

@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from fraud_pipeline.core.errors import ConfigurationError
 from fraud_pipeline.orchestration.assets import (
     alerts,
     calibration,
@@ -38,12 +39,24 @@ def build_definitions(settings: Settings, *, resource_overrides: Mapping[str, An
     Returns
     -------
     Definitions
+
+    Raises
+    ------
+    ConfigurationError
+        If a setting is no cron expression.
     """
     jobs = build_jobs()
+    try:
+        schedules = build_schedules(settings)
+    except dg.DagsterInvalidDefinitionError as error:
+        raise ConfigurationError(
+            f"FRAUD_PIPELINE_NIGHTLY_CRON {settings.nightly_cron!r} or FRAUD_PIPELINE_TRAINING_CRON "
+            f"{settings.training_cron!r} is no cron expression; give five fields such as '0 2 * * *'."
+        ) from error
     return dg.Definitions(
         assets=[asset for stage in _STAGES for asset in stage.build_assets(settings)],
         jobs=list(jobs.values()),
-        schedules=build_schedules(settings),
+        schedules=schedules,
         sensors=build_sensors(settings, jobs),
         resources={**build_resources(settings), **(resource_overrides or {})},
         # The steps of a day are short; a process for each would cost more than its work.

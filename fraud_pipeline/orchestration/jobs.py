@@ -11,38 +11,38 @@ MEASURE: Final = "measure_alerts"
 TRAIN: Final = "train_models"
 
 _PREPARED = dg.AssetSelection.groups("ingestion", "features")
-# A day's runs exclude each other; range runs and single days share this tag, too.
-_WRITES = {"fraud_pipeline/writes": "daily", "dagster/max_retries": "2"}
+# Which runs exclude each other is said by the pools of their assets: a run from the UI has no tags of a job.
+_RETRIED = {"dagster/max_retries": "2"}
 
 
 def build_jobs() -> dict[str, Any]:  # Dagster does not export the type of an asset job
     """Declare the jobs by name; daily ones take the partitions of their assets."""
     jobs = [
         dg.define_asset_job(
-            PREPARE, selection=_PREPARED, tags=_WRITES, description="Raw files of a day to its features."
+            PREPARE, selection=_PREPARED, tags=_RETRIED, description="Raw files of a day to its features."
         ),
         dg.define_asset_job(
             SCORE,
             selection=_PREPARED | dg.AssetSelection.groups("scoring", "monitoring"),
-            tags=_WRITES,
+            tags=_RETRIED,
             description="The whole chain of a day: raw files to alerts.",
         ),
         dg.define_asset_job(
             MERGE_LABELS,
             selection=dg.AssetSelection.assets("fraud_labels"),
-            tags=_WRITES,
+            tags=_RETRIED,
             description="Labels that became known on a day.",
         ),
         dg.define_asset_job(
             MEASURE,
             selection=dg.AssetSelection.assets("model_metrics"),
-            tags=_WRITES,
+            tags=_RETRIED,
             description="Measure the alerts of a day against the labels known so far.",
         ),
         dg.define_asset_job(
             TRAIN,
             selection=dg.AssetSelection.groups("training"),
-            tags={"fraud_pipeline/writes": "training", "dagster/max_retries": "1"},
+            tags={"dagster/max_retries": "1"},
             description="Train the detectors, calibrate the threshold, promote the model if it wins.",
         ),
     ]

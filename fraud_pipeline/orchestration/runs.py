@@ -1,5 +1,6 @@
 """Runs in this process, recorded in the Dagster instance like any other."""
 
+import textwrap
 import threading
 from collections.abc import Callable, Mapping
 from datetime import date
@@ -7,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import yaml
+from sqlalchemy.exc import SQLAlchemyError
 
-from fraud_pipeline.core.errors import ConfigurationError, FraudPipelineError
+from fraud_pipeline.adapters import storage
+from fraud_pipeline.core.errors import ConfigurationError, DatabaseError, FraudPipelineError
 from fraud_pipeline.settings import Settings
 
 Progress = Callable[[str, int, int], None]
@@ -19,18 +23,26 @@ _POLL_SECONDS = 0.3
 
 
 def open_instance(settings: Settings, dagster_yaml: Path) -> dg.DagsterInstance:
-    """Open the Dagster instance of the deployment, creating the embedded one on first use."""
+    """Open the Dagster instance of the deployment, creating the embedded one on first use.
+
+    Raises
+    ------
+    ConfigurationError
+        If its folder, its ``dagster.yaml`` or what it recorded cannot be used.
+    """
     home = settings.dagster_home
     if not (home / "dagster.yaml").exists():
         try:
-            home.mkdir(parents=True, exist_ok=True)
-            (home / "dagster.yaml").write_bytes(dagster_yaml.read_bytes())
-        except OSError as error:
-            raise ConfigurationError(
-                f"{home} cannot be written: {error.strerror}; "
-                "free the disk, or set FRAUD_PIPELINE_HOME to a folder of yours."
-            ) from error
-    return dg.DagsterInstance.from_config(str(home))
+            storage.publish(storage.open_root(str(home)) / "dagster.yaml", dagster_yaml.read_bytes())
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{error} Or set FRAUD_PIPELINE_HOME to another folder.") from error
+    try:
+        return dg.DagsterInstance.from_config(str(home))
+    except (dg.DagsterError, yaml.YAMLError, OSError, SQLAlchemyError) as error:
+        raise ConfigurationError(
+            f"the Dagster instance in {home} cannot be opened ({_in_short(error)}); "
+            "correct its dagster.yaml, or free the disk, or move the folder away to begin a new one."
+        ) from error
 
 
 class Runner:
@@ -88,6 +100,12 @@ class Runner:
             )
         except dg.DagsterError as error:
             raise _domain_error(error) or error from error
+        except SQLAlchemyError as error:
+            # The steps raise the pipeline's own errors: this one comes from where Dagster records the run.
+            raise DatabaseError(
+                f"the run cannot be recorded in {self._instance.root_directory} ({_in_short(error)}); "
+                "check that its disk has free space and can be written, then run again."
+            ) from error
         finally:
             done.set()
             watcher.join()
@@ -116,3 +134,8 @@ def _domain_error(error: BaseException) -> FraudPipelineError | None:
     while cause is not None and not isinstance(cause, FraudPipelineError):
         cause = cause.__cause__ or cause.__context__
     return cause
+
+
+def _in_short(error: Exception) -> str:
+    """Give the beginning of a message that may be long, on one line."""
+    return textwrap.shorten(str(error).partition("[SQL:")[0], width=200, placeholder=" …")

@@ -69,13 +69,16 @@ def build_sensors(settings: Settings, jobs: Mapping[str, Any]) -> list[dg.Sensor
         name="run_failed",
         monitor_all_code_locations=False,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Tells people of every failed run.",
+        description="Tells people of every failed run that will not be tried again.",
     )
-    def run_failed(context: dg.RunFailureSensorContext, notifier: dg.ResourceParam[Notifier]) -> None:
+    def run_failed(context: dg.RunFailureSensorContext, notifier: dg.ResourceParam[Notifier]) -> dg.SkipReason | None:
         run = context.dagster_run
+        if run.tags.get("dagster/will_retry") == "true":
+            return dg.SkipReason(f"run {run.run_id} will be tried again")
         day = run.tags.get("dagster/partition", "no partition")
         causes = " <- ".join(_causes(context)) or context.failure_event.message or "no message"
         notifier.notify(f"run {run.run_id} of {run.job_name} ({day}) failed", causes)
+        return None
 
     return [transaction_file_arrived, run_failed]
 

@@ -81,6 +81,11 @@ class Database:
         except psycopg.Error as error:
             raise self._explain(error) or error from error
 
+    def libpq_address(self) -> tuple[str, str | None]:
+        """Give the URL as PostgreSQL's own programs take it, without the password, and the password."""
+        url = self._url.set(drivername="postgresql", password=None)
+        return url.render_as_string(hide_password=False), self._url.password
+
     def upgrade(self) -> None:
         """Bring the schema to the newest revision, in one transaction; processes take turns.
 
@@ -197,8 +202,9 @@ def lock_until_commit(connection: Connection, *subject: object) -> None:
 def _postgresql_url(text: str) -> URL:
     try:
         url = make_url(text)
-    except ArgumentError:
-        url = None
+        psycopg.conninfo.make_conninfo("", **dict.fromkeys(url.query, ""))
+    except (ArgumentError, ValueError, psycopg.ProgrammingError):
+        url = None  # no URL at all, a port that is no number, an option that PostgreSQL does not know
     if url is None or url.drivername not in {"postgresql", "postgresql+psycopg", "postgres"}:
         # The text itself may hold a password, so it is not repeated.
         raise ConfigurationError(

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
-import pandas as pd
 
 from fraud_pipeline.adapters.lake import Lake
 from fraud_pipeline.adapters.model_registry import ModelVersion
@@ -33,6 +32,7 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         group_name="training",
         kinds={"scikitlearn"},
         owners=OWNERS,
+        pool="training",
         check_specs=[
             dg.AssetCheckSpec(
                 "target_recall_feasible",
@@ -42,7 +42,7 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             dg.AssetCheckSpec(
                 "calibration_window_matured",
                 asset="calibrated_threshold",
-                description="Nearly every transaction of the window had a label: frauds are reported before the rest matures.",
+                description="Nearly every transaction of the window had a label; frauds have theirs before the rest matures.",
             ),
             dg.AssetCheckSpec(
                 "blend_beats_its_members",
@@ -123,8 +123,12 @@ def detector_versions(
 
 def _figures(fitted: calibration.Calibration) -> dict[str, Any]:
     estimates = ("recall", "false_positive_rate", "precision", "alerts_per_day")
-    table = pd.DataFrame({name: vars(getattr(fitted, name)) for name in estimates}).T.round(4)
-    records = [dg.TableRecord({"figure": str(name), **row.to_dict()}) for name, row in table.iterrows()]
+    records = []
+    for name in estimates:
+        estimate: calibration.Estimate = getattr(fitted, name)
+        figures = (estimate.value, estimate.low, estimate.high)
+        value, low, high = (round(figure, 4) for figure in figures)
+        records.append(dg.TableRecord({"figure": name, "value": value, "low": low, "high": high}))
     return {
         "threshold": fitted.threshold,
         "expected": dg.MetadataValue.table(records),

@@ -10,14 +10,18 @@ from fraud_pipeline.orchestration.partitions import daily_partitions
 from fraud_pipeline.settings import Settings
 
 OWNERS = ["team:fraud-data"]
+DAILY_POOL = "daily"
+"""Runs of daily assets write the same days' files: the queue starts one at a time, however it was launched."""
 
 
 def daily_asset(settings: Settings, **spec: Any) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:  # noqa: ANN401
     """Declare a daily asset; a back-fill of a range is one run that walks the days."""
-    return dg.asset(
+    declare: Callable[[Callable[..., Any]], dg.AssetsDefinition] = dg.asset(
         partitions_def=daily_partitions(settings),
         backfill_policy=dg.BackfillPolicy.single_run(),
         owners=OWNERS,
+        pool=DAILY_POOL,
         code_version=FEATURE_SET_VERSION,
         **spec,
     )
+    return declare

@@ -74,12 +74,12 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         windows = windows_from_json(stored_windows)
         rows = labelled_features(lake, windows.train_from, windows.train_to, windows, settings.detector_features)
         shuffled = np.random.default_rng(settings.seed).permutation(len(rows))
-        held_out = np.sort(shuffled[: max(1, int(len(rows) * HELD_OUT_SHARE))])
-        fitted = rows.drop(index=held_out).reset_index(drop=True)
+        is_held_out = np.isin(np.arange(len(rows)), shuffled[: max(1, int(len(rows) * HELD_OUT_SHARE))])
+        fitted = rows[~is_held_out].reset_index(drop=True)
         detector = fit_detector(fitted)
         stored = StoredDetector(
             detector,
-            ScoreReference.of(detector.score(rows.loc[held_out])),
+            ScoreReference.of(detector.score(rows[is_held_out])),
             explanations.feature_reference(fitted, settings.detector_features),
         )
         version = model_store.save_detector(
@@ -100,7 +100,7 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         model_store: dg.ResourceParam[ModelStore],
     ) -> dict[str, Any]:
         """A forest fitted on the training window, registered in MLflow."""
-        params = {"trees": settings.isolation_forest_trees, "columns": list(settings.detector_features)}
+        params: dict[str, Any] = {"trees": settings.isolation_forest_trees, "columns": list(settings.detector_features)}
 
         def fit_forest(rows: pd.DataFrame) -> Detector:
             return IsolationForestDetector.fit(rows, **params, seed=settings.seed)
@@ -115,7 +115,7 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         model_store: dg.ResourceParam[ModelStore],
     ) -> dict[str, Any]:
         """A reference set of known-genuine rows of the training window, registered in MLflow."""
-        params = {
+        params: dict[str, Any] = {
             "neighbours": settings.lof_neighbours,
             "reference_rows": settings.lof_reference_rows,
             "columns": list(settings.detector_features),

@@ -23,6 +23,7 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         group_name="training",
         kinds={"mlflow"},
         owners=OWNERS,
+        pool="training",
         check_specs=[
             dg.AssetCheckSpec(
                 "challenger_wins",

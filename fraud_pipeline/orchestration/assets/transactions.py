@@ -11,7 +11,7 @@ from fraud_pipeline.adapters.database.tables import transactions as transactions
 from fraud_pipeline.adapters.lake import Lake
 from fraud_pipeline.adapters.landing_zone import LandingZone
 from fraud_pipeline.core import transactions
-from fraud_pipeline.orchestration.assets.daily import OWNERS, daily_asset
+from fraud_pipeline.orchestration.assets.daily import DAILY_POOL, OWNERS, daily_asset
 from fraud_pipeline.orchestration.partitions import MetadataOfDay, daily_partitions, days_of, for_each_day, report
 from fraud_pipeline.settings import Settings
 
@@ -52,6 +52,7 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             ),
         ],
         group_name="ingestion",
+        pool=DAILY_POOL,
         partitions_def=daily_partitions(settings),
         backfill_policy=dg.BackfillPolicy.single_run(),
         check_specs=[

@@ -1,0 +1,146 @@
+"""The second profile: PostgreSQL over TCP and S3, reached by environment variables alone."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import pandas as pd
+import psycopg
+import pytest
+import yaml
+from botocore.exceptions import ClientError
+from psycopg import sql
+
+from fraud_pipeline_tests.e2e.conftest import Delivery, Prepared
+from fraud_pipeline_tests.e2e.deployment import FIRST_DAY, HISTORY, NIGHTS, Deployment
+from fraud_pipeline_tests.e2e.servers import ObjectStore, object_store, postgres_over_tcp
+
+pytestmark = pytest.mark.e2e
+
+PROJECT = Path(__file__).parents[2]
+BUCKET = "fraud"
+DATABASES = ("fraud_pipeline", "dagster", "mlflow")
+SCORES = "select * from anomaly_scores order by transaction_id"
+ALERTS = "select * from alerts order by alert_id"
+
+
+@dataclass(frozen=True)
+class Production:
+    deployment: Deployment
+    postgres: str
+    store: ObjectStore
+    summary: str
+
+    def rows(self, database: str, query: str) -> pd.DataFrame:
+        with psycopg.connect(f"{self.postgres}/{database}") as session:
+            cursor = session.execute(query.encode())
+            return pd.DataFrame(cursor.fetchall(), columns=[column.name for column in cursor.description or ()])
+
+
+@pytest.fixture(scope="module")
+def production(folder: Path, delivery: Delivery) -> Iterator[Production]:
+    """The walk from files to measured alerts, in this profile."""
+    with postgres_over_tcp(folder / "postgresql") as postgres, object_store(folder / "s3", BUCKET) as store:
+        with psycopg.connect(f"{postgres}/postgres", autocommit=True) as session:
+            for name in DATABASES:
+                session.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        home = folder / "production"
+        dagster_home = home / "dagster"
+        dagster_home.mkdir(parents=True)
+        shutil.copy(PROJECT / "deploy" / "dagster.yaml", dagster_home)
+        deployment = Deployment(
+            home,
+            {
+                "FRAUD_PIPELINE_DATABASE_URL": f"{postgres}/fraud_pipeline",
+                "FRAUD_PIPELINE_MLFLOW_TRACKING_URI": f"{postgres}/mlflow",
+                "FRAUD_PIPELINE_DAGSTER_URL": f"{postgres}/dagster",
+                "FRAUD_PIPELINE_LANDING_ROOT": f"s3://{BUCKET}/landing",
+                "FRAUD_PIPELINE_LAKE_ROOT": f"s3://{BUCKET}/lake",
+                "FRAUD_PIPELINE_ARTEFACT_ROOT": f"s3://{BUCKET}/artefacts",
+                "FRAUD_PIPELINE_COMPUTE_LOGS_BUCKET": BUCKET,
+                "DAGSTER_HOME": str(dagster_home),
+                **store.variables,
+            },
+        )
+        deployment.command("migrate")
+        deployment.train_and_score(delivery.known)
+        deployment.command("measure", "--from", NIGHTS[0], "--to", NIGHTS[-1])
+        summary = deployment.command("summary", "--from", NIGHTS[0], "--to", NIGHTS[-1])
+        yield Production(deployment, postgres, store, summary)
+
+
+def test_the_profiles_of_dagster_differ_only_in_where_they_keep_things() -> None:
+    ours = yaml.safe_load((PROJECT / "dagster.yaml").read_text())
+    theirs = yaml.safe_load((PROJECT / "deploy" / "dagster.yaml").read_text())
+    assert theirs.keys() - ours.keys() == {"storage", "compute_logs"}
+    assert {name: theirs[name] for name in ours} == ours
+
+
+def test_the_object_store_refuses_a_wrong_secret(production: Production) -> None:
+    with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
+        production.store.client("wrong").list_objects_v2(Bucket=BUCKET)
+
+
+def test_files_lake_models_and_logs_are_objects(production: Production) -> None:
+    keys = production.store.keys
+    days = len(HISTORY) + len(NIGHTS)
+    assert len(keys(BUCKET, "landing/simulated/transactions/")) == days
+    assert len(keys(BUCKET, "lake/transaction_features/")) == days
+    assert keys(BUCKET, "lake/anomaly_scores/") == [f"lake/anomaly_scores/{day}.parquet" for day in NIGHTS]
+    assert any(key.endswith("isolation_forest.skops") for key in keys(BUCKET, "artefacts/"))
+    run_ids = set(production.rows("dagster", "select run_id from runs")["run_id"])
+    logs = keys(BUCKET, "compute-logs/")
+    assert {key.split("/")[2] for key in logs} == run_ids
+    assert any("summary" not in key and key.endswith(".err") for key in logs)
+    assert not [path for path in production.deployment.home.rglob("*.parquet")]
+
+
+def test_rows_runs_and_champion_are_in_postgresql(production: Production) -> None:
+    days = production.rows("fraud_pipeline", "select event_day, count(*) n from transactions group by 1 order by 1")
+    assert days["event_day"].tolist() == HISTORY + NIGHTS
+    scored = production.rows("fraud_pipeline", "select is_alert, event_day from anomaly_scores")
+    assert set(scored["event_day"]) == set(NIGHTS)
+    assert len(production.rows("fraud_pipeline", ALERTS)) == scored["is_alert"].sum() > 0
+    matured = production.rows("fraud_pipeline", "select value from model_metrics where metric = 'matured'")
+    assert matured["value"].sum() == len(scored)
+    runs = production.rows("dagster", "select pipeline_name, status from runs order by id")
+    assert runs["pipeline_name"].tolist() == [
+        "score_nightly",
+        "train_models",
+        *["score_nightly"] * len(NIGHTS),
+        "merge_labels",
+        "measure_alerts",
+    ]
+    assert set(runs["status"]) == {"SUCCESS"}
+    aliases = production.rows("mlflow", "select name, alias, version from registered_model_aliases")
+    assert aliases.values.tolist() == [["fraud_model", "champion", 1]]
+
+
+def test_the_summary_tells_what_was_measured(production: Production) -> None:
+    scored = len(production.rows("fraud_pipeline", SCORES))
+    assert f"{len(HISTORY) + len(NIGHTS)} ingested, {len(NIGHTS)} scored" in production.summary
+    assert f"{scored:,} matured of {scored:,} scored" in production.summary
+    assert "fraud_model version 1" in production.summary
+
+
+def test_the_embedded_profile_gives_the_very_same_scores(production: Production, prepared: Prepared) -> None:
+    scored = production.rows("fraud_pipeline", SCORES)
+    embedded = prepared.scores.sort_values("transaction_id", ignore_index=True)
+    shared = [name for name in scored.columns if name in embedded.columns and name != "run_id"]
+    assert {"anomaly_score", "risk_level", "artefact_sha256", "threshold_version"} <= set(shared)
+    pd.testing.assert_frame_equal(scored[shared], embedded[shared], check_dtype=False, check_exact=True)
+
+
+def test_the_nights_again_leave_identical_rows(production: Production) -> None:
+    scores, alerts = (production.rows("fraud_pipeline", query) for query in (SCORES, ALERTS))
+    production.deployment.score_nights()
+    again = production.rows("fraud_pipeline", SCORES)
+    assert not set(again["run_id"]) & set(scores["run_id"])
+    pd.testing.assert_frame_equal(again.drop(columns="run_id"), scores.drop(columns="run_id"))
+    # An alert stays the row that it was, with the run that raised it.
+    pd.testing.assert_frame_equal(production.rows("fraud_pipeline", ALERTS), alerts)
+    newest = NIGHTS[-1] + timedelta(days=1)
+    assert production.rows("fraud_pipeline", "select max(event_day) from transactions").iloc[0, 0] < newest
+    assert production.rows("fraud_pipeline", "select min(event_day) from transactions").iloc[0, 0] == FIRST_DAY
