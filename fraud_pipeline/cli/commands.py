@@ -39,7 +39,7 @@ def simulate(
         int, typer.Option(min=0, max=3650, help="Days of labels after the last transaction day.")
     ] = 21,
 ) -> None:
-    """Write a believable stream of transactions and labels as daily CSV files, and the source.yaml that describes them."""
+    """Write believable transactions and labels as daily CSV files, and the source.yaml that describes them."""
     settings = Settings.from_env()
     first = parse_day(first_day) if first_day else settings.first_day
     from fraud_pipeline.cli import data

@@ -62,9 +62,12 @@ def write_simulation(output: Path, config: SimulationConfig, days: int, label_da
     last = config.first_day + timedelta(days=days - 1)
     total = days + label_days
     names = {str(config.first_day + timedelta(days=number)) for number in range(total)}
-    for file in storage.list_files(root):
-        if file.key.endswith(".csv") and file.key.rpartition("_")[2].removesuffix(".csv") not in names:
-            raise ConfigurationError(f"{output} holds {file.key} of another export; choose an empty folder.")
+    for folder in ("transactions", "labels"):
+        for file in storage.list_files(root / folder):
+            if file.key.removeprefix(f"{folder}_").removesuffix(".csv") not in names:
+                raise ConfigurationError(
+                    f"{output} holds {folder}/{file.key} of another export; choose another folder."
+                )
     with progress("simulate") as advance:
         stream = simulation.simulate(
             simulation.build_population(config), config.first_day, last, label_days_after=label_days

@@ -30,11 +30,6 @@ def no_labels() -> pd.DataFrame:
     return pd.DataFrame(columns=list(LABEL_COLUMNS)).astype(_DTYPES)
 
 
-def no_events() -> pd.DataFrame:
-    """Return `EVENT_COLUMNS` without rows."""
-    return no_labels()[list(EVENT_COLUMNS)]
-
-
 def merge(landed: pd.DataFrame, transactions: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Join landed labels to their transactions.
 
@@ -94,7 +89,8 @@ def of_day(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Collect what became known on one day: labels that landed, and transactions that matured unreported.
 
-    Day by day this gives the events of :func:`known_events`.
+    A label that comes after its transaction matured is one more label and takes nothing back: so
+    whatever is learnt later, what was known before stays as it is.
 
     Parameters
     ----------
@@ -140,64 +136,6 @@ def current(labels: pd.DataFrame, as_of: datetime | None = None) -> pd.DataFrame
     known = labels if as_of is None else labels[labels["label_known_at"] < as_of]
     known = known.sort_values(["label_known_at", "transaction_id", "is_fraud"], kind="stable")
     return known.drop_duplicates("transaction_id", keep="last", ignore_index=True)
-
-
-def known_events(transactions: pd.DataFrame, labels: pd.DataFrame, maturity: timedelta) -> pd.DataFrame:
-    """Return the stream of what became known when.
-
-    Each label is an event at its ``label_known_at``. Each transaction that has no label by
-    ``event_time + maturity`` (inclusive) is a genuine event at that time; a label that comes later is an
-    event of its own and takes nothing back. So whatever is learnt later, events before it stay as they are.
-
-    Parameters
-    ----------
-    transactions
-        At least `EVENT_KEYS`, each ``transaction_id`` once.
-    labels
-        `LABEL_COLUMNS`; also labels of transactions that are not in `transactions`.
-    maturity
-        Age at which an unreported transaction counts as genuine.
-
-    Returns
-    -------
-    DataFrame
-        ``user_id``, ``merchant_id``, ``known_at`` and ``is_fraud``, sorted by ``known_at``, then by
-        transaction.
-    """
-    both = pd.concat([labels, _unreported(transactions, labels, maturity)])
-    both = both.sort_values(["label_known_at", "transaction_id", "is_fraud"], ignore_index=True)
-    return both[list(EVENT_COLUMNS)].rename(columns={"label_known_at": "known_at"})
-
-
-def matured(transactions: pd.DataFrame, labels: pd.DataFrame, as_of: datetime, maturity: timedelta) -> pd.DataFrame:
-    """Return the transactions whose truth counts as known at `as_of`.
-
-    Known are those with a label in force, and as genuine those without one that happened at least
-    `maturity` before `as_of`.
-
-    Parameters
-    ----------
-    transactions
-        At least `EVENT_KEYS`, each ``transaction_id`` once.
-    labels
-        `LABEL_COLUMNS`.
-    as_of
-        With a time zone; a label counts if it became known before.
-    maturity
-        Age at which an unreported transaction counts as genuine.
-
-    Returns
-    -------
-    DataFrame
-        ``transaction_id`` and ``is_fraud``, in the order of `transactions`.
-    """
-    in_force = current(labels, as_of).set_index("transaction_id")["is_fraud"]
-    ids = transactions["transaction_id"]
-    is_labelled = ids.isin(in_force.index)
-    is_old = transactions["event_time"] + maturity <= as_of
-    is_fraud = ids.isin(in_force.index[in_force])
-    known = pd.DataFrame({"transaction_id": ids, "is_fraud": is_fraud})
-    return known[is_labelled | is_old].reset_index(drop=True)
 
 
 def _unreported(transactions: pd.DataFrame, labels: pd.DataFrame, maturity: timedelta) -> pd.DataFrame:

@@ -90,8 +90,8 @@ class TrainingWindows:
         train_from = max(first_day + timedelta(days=WARM_UP_DAYS), train_to - timedelta(days=training_days - 1))
         if train_from > train_to:
             raise ConfigurationError(
-                f"there is no day left to train on: first day {first_day}, as of {as_of}, {WARM_UP_DAYS} days of warm-up, "
-                f"{maturity_days} of label maturity and {calibration_days} of calibration; "
+                f"there is no day left to train on: first day {first_day}, as of {as_of}, {WARM_UP_DAYS} days of "
+                f"warm-up, {maturity_days} of label maturity and {calibration_days} of calibration; "
                 "wait for more history or shorten the windows."
             )
         return cls(train_from, train_to, calibrate_from, calibrate_to, as_of)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fraud_pipeline.core import labels as labels_stage
 from fraud_pipeline.core.errors import InvalidDataError
-from fraud_pipeline.core.labels import current, known_events, matured, merge, of_day
+from fraud_pipeline.core.labels import current, merge, of_day
 from fraud_pipeline.core.schema import EVENT_KEYS, LABEL_COLUMNS, LANDED_LABEL_COLUMNS, TIME_DTYPE
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -56,11 +56,35 @@ def truths(frame: pd.DataFrame) -> dict[str, bool]:
     return dict(zip(frame["transaction_id"], frame["is_fraud"], strict=True))
 
 
-def stream(events: pd.DataFrame) -> list[tuple[object, ...]]:
-    assert list(events) == ["user_id", "merchant_id", "known_at", "is_fraud"]
-    assert events["known_at"].dtype == TIME_DTYPE
-    assert events["is_fraud"].dtype == "bool"
-    return list(events[["user_id", "known_at", "is_fraud"]].itertuples(index=False, name=None))
+def day_by_day(events: pd.DataFrame, reports: list[Any], maturity: timedelta, days: int = 10) -> pd.DataFrame:
+    """What becomes known on each of the first days, as the daily runs find it."""
+    known_days = []
+    for day in range(days):
+        today = landed(*(report for report in reports if day <= report[2] < day + 1))
+        maturing = events[events["event_time"].between(at(day) - maturity, at(day + 1) - maturity, inclusive="left")]
+        reported = pd.Series([report[0] for report in reports if report[2] < day], dtype="str")
+        known, unmatched = of_day(today, events, maturing if len(maturing) else None, reported, maturity)
+        assert known.dtypes.astype("str").to_dict() == LABEL_DTYPES
+        assert unmatched["reason"].isin(["no transaction with this id"]).all()
+        known_days.append(known)
+    return pd.concat(known_days, ignore_index=True)
+
+
+def plainly(events: pd.DataFrame, reports: list[Any], maturity: timedelta) -> list[tuple[str, datetime, bool]]:
+    """Who became known as what, when: the same by a loop over transactions and reports."""
+    known: set[tuple[str, datetime, bool]] = set()
+    for transaction_id, user_id, event_time in events[["transaction_id", "user_id", "event_time"]].to_numpy().tolist():
+        of_event = [(at(day), is_fraud) for name, is_fraud, day, _ in reports if name == transaction_id]
+        frauds = {when for when, is_fraud in of_event if is_fraud}
+        known |= {(user_id, when, when in frauds) for when, _ in of_event}
+        due = event_time + maturity
+        if all(when > due for when, _ in of_event):
+            known.add((user_id, due, False))
+    return sorted(known)
+
+
+def stream(known: pd.DataFrame) -> list[tuple[object, ...]]:
+    return list(known[["user_id", "label_known_at", "is_fraud"]].itertuples(index=False, name=None))
 
 
 def test_a_label_takes_user_merchant_and_time_from_its_transaction() -> None:
@@ -121,7 +145,7 @@ def test_without_transactions_or_labels_the_types_stay(rows: Any, events: pd.Dat
     pd.testing.assert_frame_equal(found, labels_stage.no_labels(), check_index_type=False)
     assert found.dtypes.astype("str").to_dict() == LABEL_DTYPES
     assert len(unmatched) == len(rows)
-    assert list(labels_stage.no_events()) == list(labels_stage.EVENT_COLUMNS)
+    assert set(labels_stage.EVENT_COLUMNS) <= set(labels_stage.no_labels())
 
 
 def test_a_label_without_a_time_and_a_delay_is_refused() -> None:
@@ -151,9 +175,8 @@ def test_labels_in_force_are_sorted_and_have_all_columns() -> None:
     assert found.index.tolist() == [0, 1]
 
 
-def test_an_unreported_transaction_becomes_a_genuine_event_at_maturity() -> None:
-    events = known_events(transactions(a=1), labels_stage.no_labels(), MATURITY)
-    assert stream(events) == [("user of a", at(8), False)]
+def test_an_unreported_transaction_becomes_known_as_genuine_at_maturity() -> None:
+    assert stream(day_by_day(transactions(a=1), [], MATURITY)) == [("user of a", at(8), False)]
 
 
 @pytest.mark.parametrize(
@@ -162,67 +185,17 @@ def test_an_unreported_transaction_becomes_a_genuine_event_at_maturity() -> None
         (3, [(at(3), True)]),
         (8, [(at(8), True)]),
         (8.5, [(at(8), False), (at(8.5), True)]),
+        (9.5, [(at(8), False), (at(9.5), True)]),
     ],
 )
-def test_a_label_is_an_event_and_a_late_one_takes_nothing_back(known: float, expected: list[Any]) -> None:
-    events = transactions(a=1)
-    found = stream(known_events(events, labels(events, ("a", True, known)), MATURITY))
+def test_a_late_label_takes_nothing_back(known: float, expected: list[Any]) -> None:
+    found = stream(day_by_day(transactions(a=1), [("a", True, known, None)], MATURITY))
     assert [event[1:] for event in found] == expected
 
 
-def test_days_may_be_stacked_with_their_own_row_numbers() -> None:
-    stacked = pd.concat([transactions(a=1), transactions(b=2)])
-    found = known_events(stacked, labels(stacked, ("b", True, 4)), MATURITY)
-    assert stream(found) == [("user of b", at(4), True), ("user of a", at(8), False)]
-    assert truths(matured(stacked, labels(stacked, ("b", True, 4)), at(8), MATURITY)) == {"a": False, "b": True}
-
-
-def test_each_label_of_a_transaction_is_an_event() -> None:
-    events = transactions(a=1)
-    found = stream(known_events(events, labels(events, ("a", True, 3), ("a", False, 5)), MATURITY))
+def test_each_label_of_a_transaction_is_kept() -> None:
+    found = stream(day_by_day(transactions(a=1), [("a", True, 3, None), ("a", False, 5, None)], MATURITY))
     assert [event[1:] for event in found] == [(at(3), True), (at(5), False)]
-
-
-def test_labels_of_other_transactions_are_events_too() -> None:
-    found = known_events(transactions(), labels(transactions(a=1), ("a", True, 3)), MATURITY)
-    assert stream(found) == [("user of a", at(3), True)]
-
-
-def test_nothing_known_is_no_events_of_the_right_types() -> None:
-    assert stream(known_events(transactions(), labels_stage.no_labels(), MATURITY)) == []
-
-
-@pytest.mark.parametrize(
-    ("as_of", "expected"),
-    [
-        (3, {}),
-        (3.5, {"fraud": True}),
-        (8, {"fraud": True, "silent": False, "late": False}),
-        (9, {"fraud": True, "silent": False, "late": False}),
-        (9.5, {"fraud": True, "silent": False, "late": True}),
-        (20, {"fraud": True, "silent": False, "late": True, "young": False}),
-    ],
-)
-def test_truth_is_known_by_a_label_or_by_age(as_of: float, expected: dict[str, bool]) -> None:
-    events = transactions(fraud=1, silent=1, late=1, young=12)
-    known = labels(events, ("fraud", True, 3), ("late", True, 9))
-    found = matured(events, known, at(as_of), MATURITY)
-    assert list(found) == ["transaction_id", "is_fraud"]
-    assert found["is_fraud"].dtype == "bool"
-    assert truths(found) == expected
-
-
-def test_a_corrected_label_changes_the_truth() -> None:
-    events = transactions(a=1)
-    known = labels(events, ("a", True, 3), ("a", False, 5))
-    assert truths(matured(events, known, at(4), MATURITY)) == {"a": True}
-    assert truths(matured(events, known, at(6), MATURITY)) == {"a": False}
-
-
-def test_no_transactions_have_no_truth() -> None:
-    found = matured(transactions(), labels_stage.no_labels(), at(9), MATURITY)
-    assert found.empty
-    assert found["is_fraud"].dtype == "bool"
 
 
 def test_what_matures_unreported_is_known_with_the_labels_of_the_day() -> None:
@@ -252,40 +225,30 @@ REPORTS = st.lists(st.tuples(st.sampled_from([*NAMES, "unknown"]), st.booleans()
 def test_what_is_learnt_later_changes_nothing_before(
     events: pd.DataFrame, reports: list[Any], day: float, maturity_days: int
 ) -> None:
+    reports = timely(reports, events)
     maturity = timedelta(days=maturity_days)
-    early = merge(landed(*(report for report in reports if report[2] < day)), events)[0]
-    everything = merge(landed(*reports), events)[0]
-    before, after = (known_events(events, known, maturity) for known in (early, everything))
-    pd.testing.assert_frame_equal(before[before["known_at"] < at(day)], after[after["known_at"] < at(day)])
-    pd.testing.assert_frame_equal(current(early, at(day)), current(everything, at(day)))
-    pd.testing.assert_frame_equal(
-        matured(events, early, at(day), maturity), matured(events, everything, at(day), maturity)
+    early, everything = (
+        day_by_day(events, some, maturity) for some in ([report for report in reports if report[2] < day], reports)
     )
+    before, after = (known[known["label_known_at"] < at(day)].reset_index(drop=True) for known in (early, everything))
+    pd.testing.assert_frame_equal(before, after)
+    pd.testing.assert_frame_equal(current(early, at(day)), current(everything, at(day)))
 
 
 @given(EVENTS, REPORTS, st.integers(0, 3))
 @settings(deadline=None, max_examples=15)
-def test_day_by_day_the_same_becomes_known(events: pd.DataFrame, reports: list[Any], maturity_days: int) -> None:
-    maturity = timedelta(days=maturity_days)
-    reports = [report for report in reports if report[0] not in {r[0] for r in premature(reports, events)}]
-    known_days: list[pd.DataFrame] = []
-    for day in range(8):
-        today = landed(*(report for report in reports if day <= report[2] < day + 1))
-        maturing = events[events["event_time"].between(at(day) - maturity, at(day + 1) - maturity, inclusive="left")]
-        reported = pd.Series([report[0] for report in reports if report[2] < day], dtype="str")
-        known, unmatched = of_day(today, events, maturing if len(maturing) else None, reported, maturity)
-        assert known.dtypes.astype("str").to_dict() == LABEL_DTYPES
-        assert unmatched["reason"].isin(["no transaction with this id"]).all()
-        known_days.append(known)
-    daily = pd.concat(known_days, ignore_index=True)
-    whole = known_events(events, merge(landed(*reports), events)[0], maturity)
-    assert sorted(daily[["user_id", "label_known_at", "is_fraud"]].itertuples(index=False, name=None)) == sorted(
-        stream(whole)
-    )
+def test_day_by_day_the_same_becomes_known_as_by_a_plain_loop(
+    events: pd.DataFrame, reports: list[Any], maturity_days: int
+) -> None:
+    reports, maturity = timely(reports, events), timedelta(days=maturity_days)
+    daily = day_by_day(events, reports, maturity)
+    assert sorted(stream(daily)) == plainly(events, reports, maturity)
     explicit = daily[daily["label_source"] == labels_stage.CHARGEBACK_FILE]
     assert len(explicit) == len(merge(landed(*reports), events)[0])
 
 
-def premature(reports: list[Any], events: pd.DataFrame) -> list[Any]:
+def timely(reports: list[Any], events: pd.DataFrame) -> list[Any]:
+    """Leave out reports of a transaction that has one from before it happened."""
     time_of = dict(zip(events["transaction_id"], events["event_time"], strict=True))
-    return [report for report in reports if report[0] in time_of and at(report[2]) < time_of[report[0]]]
+    premature = {name for name, _, day, _ in reports if name in time_of and at(day) < time_of[name]}
+    return [report for report in reports if report[0] not in premature]

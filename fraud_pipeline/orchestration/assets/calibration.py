@@ -42,7 +42,7 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             dg.AssetCheckSpec(
                 "calibration_window_matured",
                 asset="calibrated_threshold",
-                description="Nearly every transaction of the window had a label; frauds have theirs before the rest matures.",
+                description="Nearly every transaction of the window has a label; frauds get theirs first.",
             ),
             dg.AssetCheckSpec(
                 "blend_beats_its_members",
