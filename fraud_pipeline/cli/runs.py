@@ -161,4 +161,4 @@ def measure_days(settings: Settings, days: list[date]) -> None:
 
 
 def _first_of(days: list[date]) -> str:
-    return f"{days[0]} (and {len(days) - 1} more days)" if len(days) > 1 else str(days[0])
+    return f"{days[0]} (and {len(days) - 1} more)" if len(days) > 1 else str(days[0])

@@ -1,6 +1,7 @@
 """What a command prints of the state: days, rejects, model, expected and achieved figures, alerts."""
 
 import math
+import textwrap
 from datetime import date, timedelta
 from typing import Any
 
@@ -26,16 +27,18 @@ def print_summary(settings: Settings, first: date, last: date) -> None:
     card = open_model_store(settings).champion_card()
     rows = _rows(lake)
     if card is None:
-        _print_facts("fraud_pipeline", rows | {"Model": "none yet; next: fraud-pipeline train"})
+        console.rule("fraud_pipeline")
+        _print_facts(rows | {"Model": "none yet; next: fraud-pipeline train"})
         return
     figures = achieved(settings, lake, first, last)
     database = open_database(settings)
     counts = alert_repository.count_by_risk(database, first, last)
     urgent = alert_repository.most_urgent(database, URGENT, first, last)
-    _print_facts("fraud_pipeline", rows | _model(card))
+    console.rule("fraud_pipeline")
+    _print_facts(rows | _model(card))
     _print_figures(card, figures, first, last)
     alerts = ", ".join(f"{counts[level]} {level}" for level in reversed(RISK_LEVELS) if counts[level])
-    _print_facts(None, {"Alerts": f"{sum(counts.values())} of {first} to {last}{alerts and ': '}{alerts}"})
+    _print_facts({"Alerts": f"{sum(counts.values())} of {first} to {last}{alerts and ': '}{alerts}"})
     _print_urgent(urgent, settings.currency)
 
 
@@ -71,24 +74,27 @@ def _rows(lake: Lake) -> dict[str, str]:
 
 def _model(card: ModelCard) -> dict[str, str]:
     windows, calibration = card.windows, card.calibration
-    note = "" if calibration.feasible else f", out of reach: {calibration.limit}"
+    note = f"({calibration.limit})" if calibration.limit else f"for a recall of {calibration.target_recall:.2f}"
     return {
         "Model": f"fraud_model version {card.version.version}",
         "Trained": f"on {windows.train_from} to {windows.train_to}",
         "Calibrated": f"on {windows.calibrate_from} to {windows.calibrate_to}, with labels known before "
         f"{windows.as_of}",
-        "Threshold": f"{calibration.threshold:.4f} for a recall of {calibration.target_recall:.2f}{note}",
+        "Threshold": f"{calibration.threshold:.4f} {note}",
     }
 
 
-def _print_facts(title: str | None, facts: dict[str, str]) -> None:
-    if title:
-        console.rule(title)
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(min_width=10)
+def _print_facts(facts: dict[str, str]) -> None:
     for name, text in facts.items():
-        grid.add_row(name, text)
-    console.print(grid, soft_wrap=False)
+        _print_wrapped(f"{name:<12}", text)
+
+
+def _print_wrapped(first_indent: str, text: str) -> None:
+    """Print text as wide as the terminal, under itself where it goes on."""
+    for number, line in enumerate(text.splitlines()):
+        indent = first_indent if number == 0 else " " * len(first_indent)
+        wrapped = textwrap.wrap(line, console.width - len(indent), break_long_words=False, break_on_hyphens=False)
+        console.print(indent + f"\n{' ' * len(indent)}".join(wrapped))
 
 
 def _print_figures(card: ModelCard, figures: dict[str, float], first: date, last: date) -> None:
@@ -110,11 +116,10 @@ def _print_figures(card: ModelCard, figures: dict[str, float], first: date, last
         precision = figures["average_precision"]
         note = "" if math.isnan(precision) else f"; average precision {precision:.3f}"
         _print_facts(
-            None,
             {
                 "Labels": f"{figures['frauds']:,.0f} frauds among {figures['matured']:,.0f} matured of "
                 f"{figures['transactions']:,.0f} scored{note}"
-            },
+            }
         )
 
 
@@ -122,13 +127,11 @@ def _print_urgent(alerts: pd.DataFrame, currency: str) -> None:
     if not len(alerts):
         return
     console.print(f"The {len(alerts)} most urgent alerts")
-    grid = Table.grid(padding=(0, 2))
     for place, row in enumerate(alerts.itertuples(), start=1):
         alert: Any = row
-        grid.add_row(
-            f"  {place}",
+        _print_wrapped(
+            f"  {place}  ",
             f"{alert.risk_level}, priority {alert.priority}, score {alert.anomaly_score:.4f}, "
             f"{alert.event_time:%Y-%m-%d %H:%M} UTC\n"
             f"{alert.amount:.2f} {currency} by {alert.user_id} at {alert.merchant_id}\n{alert.reason_text}",
         )
-    console.print(grid, soft_wrap=False)

@@ -3,6 +3,7 @@
 import textwrap
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,11 @@ class Runner:
             )
         except dg.DagsterError as error:
             raise _domain_error(error) or error from error
+        except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as error:
+            run = self._instance.get_run_by_id(run_id)
+            if run is not None and not run.is_finished:
+                self._instance.report_run_canceled(run, "Interrupted from the terminal.")
+            raise KeyboardInterrupt from error
         except SQLAlchemyError as error:
             # The steps raise the pipeline's own errors: this one comes from where Dagster records the run.
             raise DatabaseError(
@@ -114,18 +120,20 @@ class Runner:
     def _watch(self, run_id: str, steps: int, done: threading.Event) -> None:
         """Report finished steps while the run goes on."""
         reported = 0
-        while self._progress is not None:
-            last_look = done.wait(_POLL_SECONDS)
-            finished = [
-                log.step_key
-                for log in self._instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_SUCCESS)
-                if log.step_key
-            ]
-            for step in finished[reported:]:
-                reported += 1
-                self._progress(step, reported, steps)
-            if last_look:
-                return
+        # A store that cannot be read now is for the run itself to complain about.
+        with suppress(SQLAlchemyError):
+            while self._progress is not None:
+                last_look = done.wait(_POLL_SECONDS)
+                finished = [
+                    log.step_key
+                    for log in self._instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_SUCCESS)
+                    if log.step_key
+                ]
+                for step in finished[reported:]:
+                    reported += 1
+                    self._progress(step, reported, steps)
+                if last_look:
+                    return
 
 
 def _domain_error(error: BaseException) -> FraudPipelineError | None:

@@ -33,7 +33,7 @@ def test_at_most_three_reasons_are_given() -> None:
 
 
 def test_only_notable_features_are_reasons() -> None:
-    assert named(a=94.0, b=95.0, c=0.0) == [("b", 0.95)]
+    assert named(a=94.0, b=95.0, c=0.0, d=96.0) == [("d", 0.96), ("b", 0.95)]
 
 
 def test_a_row_with_nothing_notable_has_its_most_extreme_feature() -> None:

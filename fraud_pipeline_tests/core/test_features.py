@@ -76,6 +76,22 @@ def test_the_z_score_of_a_user_who_always_pays_the_same_stays_bounded() -> None:
     assert built["user_amount_zscore_90d"].tolist() == [0.0, 0.0, 0.0, 0.0, 0.0, 5.0]
 
 
+def test_the_z_score_of_a_user_who_paid_nothing_so_far_stays_bounded() -> None:
+    rows = [Row(JANUARY + hour * HOUR, f"t{hour}", amount=amount) for hour, amount in enumerate((0.0, 0.0, 1.0))]
+    assert build(rows)["user_amount_zscore_90d"].tolist() == [0.0, 0.0, 100.0]
+
+
+def test_more_than_90_days_since_the_last_transaction_count_as_90() -> None:
+    built = build([Row(JANUARY, "t1"), Row(JANUARY + 90 * DAY + HOUR, "t2")])
+    assert built["user_mean_amount_90d"].tolist() == [0.0, 10.0]
+    assert built["user_seconds_since_last"].tolist() == [90 * 86_400.0] * 2
+
+
+def test_a_new_users_rate_knows_that_a_day_can_have_25_hours() -> None:
+    built = build([Row(at("2026-10-24T22:00Z"), "t1"), Row(at("2026-10-25T22:30Z"), "t2")], time_zone="Europe/Berlin")
+    assert built["user_transactions_per_day_90d"].tolist() == pytest.approx([0.0, 24 / 24.5])
+
+
 def test_a_transaction_of_the_91st_day_before_is_forgotten() -> None:
     rows = [Row(JANUARY, "t1", amount=7.0), Row(JANUARY + 90 * DAY, "t2"), Row(JANUARY + 91 * DAY, "t3")]
     assert build(rows[:2])["user_mean_amount_90d"].tolist() == [0.0, 7.0]

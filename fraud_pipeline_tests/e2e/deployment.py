@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.request import ProxyHandler, Request, build_opener
 
+from fraud_pipeline.adapters.database.embedded import EmbeddedPostgres
+from fraud_pipeline.adapters.database.engine import Database
 from fraud_pipeline.adapters.lake import Lake
-from fraud_pipeline.adapters.landing_zone import LandingZone
+from fraud_pipeline.orchestration.resources import EMBEDDED_DATABASE
 
 Seen = TypeVar("Seen")
 
@@ -97,10 +99,10 @@ class Deployment:
         """Its lake, where that is in the home folder."""
         return Lake(str(self.home / "lake"))
 
-    @property
-    def landing_zone(self) -> LandingZone:
-        """Its landing zone, where that is in the home folder."""
-        return LandingZone(str(self.home / "landing"))
+    @cached_property
+    def database(self) -> Database:
+        """Its database, where that is the embedded one."""
+        return Database(EmbeddedPostgres(self.home / "postgres").url(EMBEDDED_DATABASE))
 
 
 class Dagster:
@@ -125,21 +127,20 @@ class Dagster:
         (only,) = answer["data"].values()
         return only
 
-    def runs(self, **tags: str) -> list[dict[str, Any]]:
-        """List the runs with all these tags (``__`` for ``/``), newest first: id, jobName, status, tags."""
-        wanted = [{"key": key.replace("__", "/"), "value": value} for key, value in tags.items()]
+    def runs(self, tags: Mapping[str, str]) -> list[dict[str, Any]]:
+        """List the runs with all these tags, newest first: id, jobName, status, times, tags."""
         found = self.query(
             "query($filter: RunsFilter) {runsOrError(filter: $filter) {... on Runs {results {"
-            "id jobName status tags {key value}}}}}",
-            filter={"tags": wanted},
+            "id jobName status startTime endTime tags {key value}}}}}",
+            filter={"tags": [{"key": key, "value": value} for key, value in tags.items()]},
         )
         return [run | {"tags": {tag["key"]: tag["value"] for tag in run["tags"]}} for run in found["results"]]
 
-    def finished(self, *, seconds: float = 120, **tags: str) -> list[dict[str, Any]]:
+    def finished(self, tags: Mapping[str, str], *, seconds: float = 180) -> list[dict[str, Any]]:
         """Wait until there are runs with these tags and all have ended, without a retry to come; newest first."""
 
         def look() -> list[dict[str, Any]]:
-            runs = self.runs(**tags)
+            runs = self.runs(tags)
             ended = all(run["status"] in {"SUCCESS", "FAILURE", "CANCELED"} for run in runs)
             retried = {run["tags"].get("dagster/parent_run_id") for run in runs}
             awaited = [run for run in runs if run["tags"].get("dagster/will_retry") == "true"]

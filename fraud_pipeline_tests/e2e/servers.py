@@ -47,8 +47,15 @@ def postgres_over_tcp(folder: Path) -> Iterator[str]:
 
     def run(program: str, *arguments: str) -> None:
         command = [str(programs / program), "--pgdata", str(folder / "data"), *arguments]
-        done = subprocess.run(
-            command, env={"LC_ALL": "C"}, cwd="/", check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True, **account
+        done = subprocess.run(  # noqa: S603 - programs of PostgreSQL, no shell
+            command,
+            env={"LC_ALL": "C"},
+            cwd="/",
+            check=False,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            **account,
         )
         assert done.returncode == 0, done.stderr
 
@@ -140,7 +147,9 @@ def object_store(folder: Path, bucket: str) -> Iterator[ObjectStore]:
         *(f"-{name}={value}" for name, value in options.items()),
     ]
     with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        server = subprocess.Popen(  # noqa: S603 - the program of our own wheel, no shell
+            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
 
     def is_ready() -> bool:
         assert server.poll() is None, (folder / "log").read_text()[-2000:]

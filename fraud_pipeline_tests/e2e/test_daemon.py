@@ -1,16 +1,14 @@
 """Webserver and daemon at work: files that arrive, a night that comes, a back-fill of thirty days."""
 
-import json
 import os
 import re
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
 
 from fraud_pipeline.adapters import clock
-from fraud_pipeline.adapters.database.engine import Database
 from fraud_pipeline.adapters.database.tables import alerts
 from fraud_pipeline_tests.e2e.conftest import Delivery, Prepared
 from fraud_pipeline_tests.e2e.deployment import HISTORY, LATER, LOCATION, NIGHTS, Dagster, Deployment, wait_for
@@ -29,6 +27,11 @@ DAILY = [
     "alerts",
     "model_metrics",
 ]
+
+
+def of(day: date) -> dict[str, str]:
+    """Tags of the runs of a day."""
+    return {"dagster/partition": day.isoformat()}
 
 
 def land(deployment: Deployment, day: date, data: bytes) -> Path:
@@ -75,12 +78,12 @@ def test_a_new_file_is_prepared_and_files_beside_a_broken_one_go_on(
     land(deployment, other, file_of(delivery, other))
 
     for day in (good, other):
-        (run,) = dagster.finished(dagster__partition=day.isoformat())
+        (run,) = dagster.finished(of(day))
         assert (run["jobName"], run["status"]) == ("prepare_transactions", "SUCCESS")
         assert len(deployment.lake.read("transaction_features", day)) > 300
         assert not deployment.lake.exists("anomaly_scores", day)
 
-    attempts = dagster.finished(dagster__partition=broken.isoformat())
+    attempts = dagster.finished(of(broken))
     assert {run["status"] for run in attempts} == {"FAILURE"}
     said = dagster.failure(attempts[0]["id"])
     assert f"transactions_{broken}.csv" in said
@@ -102,11 +105,11 @@ def test_a_corrected_file_scores_its_day_again_and_the_same_bytes_do_nothing(
     deployment, day = prepared.deployment, NIGHTS[1]
     lines = file_of(delivery, day).splitlines(keepends=True)
     before = deployment.lake.read("anomaly_scores", day)
-    (night,) = dagster.runs(dagster__partition=day.isoformat())
+    (night,) = dagster.runs(of(day))
     path = land(deployment, day, b"".join(lines[:-1]))
 
-    wait_for(lambda: len(dagster.runs(dagster__partition=day.isoformat())) > 1, "the day is requested", seconds=60)
-    run, first = dagster.finished(dagster__partition=day.isoformat())
+    wait_for(lambda: len(dagster.runs(of(day))) > 1, "the day is requested", seconds=60)
+    run, first = dagster.finished(of(day))
     assert first["id"] == night["id"]
     assert (run["jobName"], run["status"]) == ("score_nightly", "SUCCESS")
     assert run["tags"]["fraud_pipeline/file"] == f"simulated/transactions/transactions_{day}.csv"
@@ -114,7 +117,7 @@ def test_a_corrected_file_scores_its_day_again_and_the_same_bytes_do_nothing(
     assert len(after) == len(before) - 1
     assert set(after["run_id"]) == {run["id"]}
 
-    known = len(dagster.runs())
+    known = len(dagster.runs({}))
     os.utime(path)  # delivered again: the same bytes, a new time
     seen = dagster.ticks("transaction_file_arrived")[0]["timestamp"]
     later = wait_for(
@@ -123,11 +126,13 @@ def test_a_corrected_file_scores_its_day_again_and_the_same_bytes_do_nothing(
         seconds=60,
     )
     assert {tick["status"] for tick in later} == {"SKIPPED"}
-    assert len(dagster.runs()) == known
+    assert len(dagster.runs({})) == known
 
 
-def test_a_back_fill_of_thirty_days_is_one_run_with_the_figures_of_each_day(dagster: Dagster) -> None:
-    days = HISTORY[-30:]
+def test_a_back_fill_of_thirty_days_is_one_run_with_the_figures_of_each_day(
+    dagster: Dagster, prepared: Prepared, delivery: Delivery
+) -> None:
+    days, arriving = HISTORY[-30:], LATER[3]
     wanted = {"start": days[0].isoformat(), "end": days[-1].isoformat()}
     launched = dagster.query(
         "mutation($params: LaunchBackfillParams!) {launchPartitionBackfill(backfillParams: $params) {"
@@ -138,19 +143,28 @@ def test_a_back_fill_of_thirty_days_is_one_run_with_the_figures_of_each_day(dags
             ]
         },
     )
-    (run,) = dagster.finished(dagster__backfill=launched["backfillId"], seconds=180)
+    tags = {"dagster/backfill": launched["backfillId"]}
+    wait_for(lambda: [run for run in dagster.runs(tags) if run["startTime"]], "the run has started", seconds=60)
+    land(prepared.deployment, arriving, file_of(delivery, arriving))
+    (run,) = dagster.finished(tags)
     assert run["status"] == "SUCCESS"
     for asset in DAILY:
         figures = dagster.materialisations(asset, run["id"])
         assert sorted(figures) == [day.isoformat() for day in days], asset
         assert all(figures.values()), asset
-    rows = [day["dagster/partition_row_count"] for day in dagster.materialisations("anomaly_scores", run["id"]).values()]
+    rows = [
+        day["dagster/partition_row_count"] for day in dagster.materialisations("anomaly_scores", run["id"]).values()
+    ]
     assert len(set(rows)) > 10
     backfill = dagster.query(
         "query($id: String!) {partitionBackfillOrError(backfillId: $id) {... on PartitionBackfill {numPartitions}}}",
         id=launched["backfillId"],
     )
     assert backfill["numPartitions"] == len(days)
+    # Meanwhile the queue kept other writers of daily assets waiting.
+    (waited,) = dagster.finished(of(arriving))
+    assert waited["status"] == "SUCCESS"
+    assert waited["startTime"] >= run["endTime"]
 
 
 def test_the_night_after_a_day_scores_it_to_alert_rows(
@@ -163,12 +177,10 @@ def test_the_night_after_a_day_scores_it_to_alert_rows(
     data = data.replace(NIGHTS[0].isoformat(), yesterday.isoformat()).replace("\nt", "\ny")
     land(deployment, yesterday, data.encode())
 
-    tags = {"dagster__partition": yesterday.isoformat(), "dagster__schedule_name": "score_nightly_schedule"}
-    wait_for(lambda: dagster.runs(**tags), "the night has come", seconds=150)
-    (run,) = dagster.finished(**tags)
+    tags = of(yesterday) | {"dagster/schedule_name": "score_nightly_schedule"}
+    wait_for(lambda: dagster.runs(tags), "the night has come", seconds=150)
+    (run,) = dagster.finished(tags)
     assert (run["jobName"], run["status"]) == ("score_nightly", "SUCCESS")
-    url = json.loads(deployment.command("psql", "-c", "select 1") and "null")
-    del url
     raised = select(func.count()).where(alerts.c.event_day == yesterday, alerts.c.run_id == run["id"])
-    with Database("").begin() as connection:
-        assert connection.scalar(raised) > 0
+    with deployment.database.begin() as connection:
+        assert connection.execute(raised).scalar_one() > 0

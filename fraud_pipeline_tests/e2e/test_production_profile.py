@@ -115,7 +115,7 @@ def test_rows_runs_and_champion_are_in_postgresql(production: Production) -> Non
     ]
     assert set(runs["status"]) == {"SUCCESS"}
     aliases = production.rows("mlflow", "select name, alias, version from registered_model_aliases")
-    assert aliases.values.tolist() == [["fraud_model", "champion", 1]]
+    assert aliases.to_numpy().tolist() == [["fraud_model", "champion", 1]]
 
 
 def test_the_summary_tells_what_was_measured(production: Production) -> None:

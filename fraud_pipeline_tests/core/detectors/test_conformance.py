@@ -1,6 +1,7 @@
 """What every detector has to keep, whichever it is."""
 
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -161,7 +162,10 @@ def test_too_few_rows_to_fit_on_are_refused(kind: Kind, rows: int) -> None:
 
 
 def test_two_rows_are_enough_to_fit_on(kind: Kind) -> None:
-    assert np.isfinite(kind.fit(TRAINING.iloc[:2]).score(ROWS)).all()
+    with warnings.catch_warnings():
+        # More neighbours than there are other rows would make scikit-learn warn.
+        warnings.simplefilter("error")
+        assert np.isfinite(kind.fit(TRAINING.iloc[:2]).score(ROWS)).all()
 
 
 def test_a_column_that_never_varies_is_no_obstacle(kind: Kind) -> None:
@@ -196,6 +200,10 @@ def test_only_known_genuine_rows_enter_the_reference() -> None:
 def test_no_known_genuine_row_is_refused() -> None:
     with pytest.raises(TrainingError, match=r"has 0 rows to be fitted on; .* bring in label files"):
         LocalOutlierFactorDetector.fit(TRAINING, DETECTOR_COLUMNS, is_genuine=np.zeros(len(TRAINING), dtype=bool))
+
+
+def test_a_refund_and_a_payment_of_the_same_size_are_far_apart() -> None:
+    np.testing.assert_allclose(signed_log(np.array([-99.0, 0.0, 99.0])), [-np.log(100), 0.0, np.log(100)])
 
 
 def test_a_novel_value_in_a_column_that_never_varied_is_no_astronomic_distance() -> None:
