@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -6,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 from sqlalchemy import text
@@ -48,6 +50,22 @@ def test_long_folder_works_and_its_socket_is_closed_to_other_users(server: Embed
     database.dispose()
     assert len(str(socket_folder)) < 90
     assert socket_folder.stat().st_mode & 0o077 == 0
+
+
+def test_a_server_whose_folder_was_deleted_is_ended_before_a_new_one_starts(quick_disk: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=quick_disk, ignore_cleanup_errors=True) as folder:
+        server = EmbeddedPostgres(Path(folder) / "postgres")
+        server.start()
+        orphan = server_process(server)
+        shutil.rmtree(server.data_dir)
+        server.start()
+        try:
+            assert server_process(server) != orphan
+            assert not psutil.pid_exists(orphan)
+            with psycopg.connect(server.url("fresh").replace("+psycopg", "", 1)) as session:
+                assert session.execute("select 1").fetchone() == (1,)
+        finally:
+            server.stop()
 
 
 def test_url_creates_a_database_once_and_keeps_its_rows(server: EmbeddedPostgres) -> None:

@@ -20,9 +20,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from fraud_pipeline.core.errors import DatabaseError
+
+if TYPE_CHECKING:
+    import psutil
 
 _PORT: Final = "5432"
 _SUPERUSER: Final = "postgres"
@@ -77,6 +80,7 @@ class EmbeddedPostgres:
             folder = str(self._socket_dir(account))
             settings = _SERVER_SETTINGS | {"cluster_name": self._name, "unix_socket_directories": folder}
             if not self._cluster.exists():
+                self._end_orphans()
                 self._initialise(account)
             options = shlex.join(part for name, value in settings.items() for part in ("-c", f"{name}={value}"))
             log_end = self._log.stat().st_size if self._log.exists() else 0
@@ -250,23 +254,34 @@ class EmbeddedPostgres:
         for _ in range(300):
             if self.is_running():
                 return True
-            if not self._has_processes():
+            if not self._processes():
                 (self._cluster / "postmaster.pid").unlink(missing_ok=True)
                 (left_over[1] / f".s.PGSQL.{_PORT}.lock").unlink(missing_ok=True)
                 return False
             time.sleep(0.1)
         return False
 
-    def _has_processes(self) -> bool:
+    def _end_orphans(self) -> None:
+        """End a server whose folder was deleted under it: left alone, it would remove its successor's socket."""
+        import psutil
+
+        orphans = self._processes()
+        for process in orphans:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(orphans, timeout=10)
+
+    def _processes(self) -> "list[psutil.Process]":
         import psutil
 
         # The title of each of its processes holds the cluster_name, which root of a container may read
         # although the folders of another account's process are closed to it.
-        return any(
-            (process.info["name"] or "").startswith("postgres")
-            and self._name in " ".join(process.info["cmdline"] or ())
+        return [
+            process
             for process in psutil.process_iter(["name", "cmdline"])
-        )
+            if (process.info["name"] or "").startswith("postgres")
+            and self._name in " ".join(process.info["cmdline"] or ())
+        ]
 
     def _socket_dir(self, account: pwd.struct_passwd | None) -> Path:
         """Choose the cluster itself, or a private folder with a short name where its path cannot hold a socket."""
