@@ -1,5 +1,6 @@
 """Runs in this process, recorded in the Dagster instance like any other."""
 
+import re
 import textwrap
 import threading
 from collections.abc import Callable, Mapping
@@ -146,4 +147,4 @@ def _domain_error(error: BaseException) -> FraudPipelineError | None:
 
 def _in_short(error: Exception) -> str:
     """Give the beginning of a message that may be long, on one line."""
-    return textwrap.shorten(str(error).partition("[SQL:")[0], width=200, placeholder=" …")
+    return textwrap.shorten(re.split(r"\[SQL:|\(Background on", str(error))[0], width=200, placeholder=" …")

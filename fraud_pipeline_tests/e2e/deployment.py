@@ -37,6 +37,18 @@ SIZE = {
     "FRAUD_PIPELINE_LOF_REFERENCE_ROWS": "500",
 }
 """Models that train in seconds."""
+DAILY = [
+    "raw_transactions",
+    "validated_transactions",
+    "rejected_transactions",
+    "fraud_labels",
+    "user_daily_activity",
+    "user_profiles",
+    "transaction_features",
+    "anomaly_scores",
+    "alerts",
+    "model_metrics",
+]
 
 
 def wait_for(look: Callable[[], Seen], what: str, *, seconds: float) -> Seen:

@@ -11,22 +11,9 @@ from sqlalchemy import func, select
 from fraud_pipeline.adapters import clock
 from fraud_pipeline.adapters.database.tables import alerts
 from fraud_pipeline_tests.e2e.conftest import Delivery, Prepared
-from fraud_pipeline_tests.e2e.deployment import HISTORY, LATER, LOCATION, NIGHTS, Dagster, Deployment, wait_for
+from fraud_pipeline_tests.e2e.deployment import DAILY, HISTORY, LATER, LOCATION, NIGHTS, Dagster, Deployment, wait_for
 
 pytestmark = pytest.mark.e2e
-
-DAILY = [
-    "raw_transactions",
-    "validated_transactions",
-    "rejected_transactions",
-    "fraud_labels",
-    "user_daily_activity",
-    "user_profiles",
-    "transaction_features",
-    "anomaly_scores",
-    "alerts",
-    "model_metrics",
-]
 
 
 def of(day: date) -> dict[str, str]:
