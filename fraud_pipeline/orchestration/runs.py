@@ -14,7 +14,7 @@ import yaml
 from sqlalchemy.exc import SQLAlchemyError
 
 from fraud_pipeline.adapters import storage
-from fraud_pipeline.core.errors import ConfigurationError, DatabaseError, FraudPipelineError
+from fraud_pipeline.core.errors import ConfigurationError, DatabaseError, FraudPipelineError, InvalidDataError
 from fraud_pipeline.settings import Settings
 
 Progress = Callable[[str, int, int], None]
@@ -22,6 +22,8 @@ Progress = Callable[[str, int, int], None]
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 _POLL_SECONDS = 0.3
+# Who called sees the error; a daemon must not try again behind their back.
+_NOT_RETRIED = {"dagster/max_retries": "0"}
 
 
 def open_instance(settings: Settings, dagster_yaml: Path) -> dg.DagsterInstance:
@@ -90,7 +92,14 @@ class Runner:
             raise ConfigurationError(f"{asset} has not been materialised; run the job that makes it first.")
         return {label: value.value for label, value in event.asset_materialization.metadata.items()}
 
-    def _execute(self, job: str, *, run_config: Mapping[str, Any] | None = None, **arguments: Any) -> str:  # noqa: ANN401
+    def _execute(
+        self,
+        job: str,
+        *,
+        run_config: Mapping[str, Any] | None = None,
+        tags: Mapping[str, str] | None = None,
+        partition_key: str | None = None,
+    ) -> str:
         resolved = self._definitions.resolve_job_def(job)
         run_id = dg.DagsterRun(job_name=job).run_id
         done = threading.Event()
@@ -98,10 +107,14 @@ class Runner:
         watcher.start()
         try:
             resolved.execute_in_process(
-                run_config={**_QUIET, **(run_config or {})}, instance=self._instance, run_id=run_id, **arguments
+                run_config={**_QUIET, **(run_config or {})},
+                instance=self._instance,
+                run_id=run_id,
+                partition_key=partition_key,
+                tags={**_NOT_RETRIED, **(tags or {})},
             )
         except dg.DagsterError as error:
-            raise _domain_error(error) or error from error
+            raise _domain_error(error) or self._failed_check(run_id) or error from error
         except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as error:
             run = self._instance.get_run_by_id(run_id)
             if run is not None and not run.is_finished:
@@ -117,6 +130,18 @@ class Runner:
             done.set()
             watcher.join()
         return run_id
+
+    def _failed_check(self, run_id: str) -> InvalidDataError | None:
+        """Say which blocking check ended the run, if one did."""
+        for log in self._instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION):
+            result = log.get_dagster_event().asset_check_evaluation_data
+            if not result.passed and result.blocking:
+                figures = ", ".join(f"{label} {value.value}" for label, value in result.metadata.items())
+                return InvalidDataError(
+                    f"the check {result.check_name} of {result.asset_key.to_user_string()} failed ({figures}), so the "
+                    "assets after it were not run; correct the files and ingest them again, or move the limit."
+                )
+        return None
 
     def _watch(self, run_id: str, steps: int, done: threading.Event) -> None:
         """Report finished steps while the run goes on."""

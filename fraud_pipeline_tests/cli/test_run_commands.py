@@ -1,16 +1,18 @@
 """From received files to measured alerts by command: what is printed is what the database and the lake hold."""
 
-import json
 import re
-from datetime import date, timedelta
+import shutil
+from datetime import date
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from fraud_pipeline.adapters.model_store import ModelStore
+from fraud_pipeline.adapters.database.tables import alerts, model_metrics
+from fraud_pipeline.adapters.model_store import ModelCard
 from fraud_pipeline.cli.console import console
 from fraud_pipeline.orchestration.resources import open_model_store
-from fraud_pipeline_tests.cli.conftest import HISTORY, NIGHTS, Deployment, Walk, files_of
+from fraud_pipeline_tests.cli.conftest import HISTORY, NIGHTS, Deployment, Walk
 
 RANGE = ("--from", str(NIGHTS[0]), "--to", str(NIGHTS[-1]))
 
@@ -19,8 +21,10 @@ def rows(walk: Walk, table: str) -> int:
     return len(walk.deployment.rows[table])
 
 
-def store(walk: Walk) -> ModelStore:
-    return open_model_store(walk.deployment.settings)
+def champion(walk: Walk) -> ModelCard:
+    card = open_model_store(walk.deployment.settings).champion_card()
+    assert card is not None
+    return card
 
 
 def labels_in_force(walk: Walk) -> pd.DataFrame:
@@ -38,7 +42,7 @@ def scores(walk: Walk, days: list[date]) -> pd.DataFrame:
 def test_history_is_prepared_and_the_next_command_is_training(walk: Walk) -> None:
     assert f"{len(HISTORY)} days prepared, not scored" in walk.printed["run"].out
     assert walk.printed["run"].following == ["train"]
-    assert {day for day in HISTORY} <= walk.deployment.lake.days("transaction_features")
+    assert set(HISTORY) <= walk.deployment.lake.days("transaction_features")
 
 
 def test_the_bar_of_a_run_ends_full_although_nothing_was_scored(walk: Walk) -> None:
@@ -48,9 +52,7 @@ def test_the_bar_of_a_run_ends_full_although_nothing_was_scored(walk: Walk) -> N
 
 def test_training_names_the_champion_that_the_registry_has(walk: Walk) -> None:
     assert "champion is fraud_model version 1: there is no champion yet" in walk.printed["train"].out
-    card = store(walk).champion_card()
-    assert card is not None
-    assert card.version.version == 1
+    assert champion(walk).version.version == 1
 
 
 def test_nights_are_runs_of_their_own(walk: Walk) -> None:
@@ -63,12 +65,8 @@ def test_nights_are_runs_of_their_own(walk: Walk) -> None:
 
 def test_measured_figures_of_a_night_are_those_of_its_scores_and_labels(walk: Walk) -> None:
     assert f"{len(NIGHTS)} days measured" in walk.printed["measure"].out
-    columns = ("event_day", "metric", "value")
-    measured = {
-        row[1]: row[2]
-        for row in (tuple(named[name] for name in columns) for named in metrics_table(walk))
-        if row[0] == NIGHTS[0]
-    }
+    table = pd.DataFrame(walk.deployment.rows["model_metrics"], columns=[column.name for column in model_metrics.columns])
+    measured = table[table["event_day"] == NIGHTS[0]].set_index("metric")["value"]
     night = scores(walk, NIGHTS[:1])
     known = night[night["is_fraud"].notna()]
     frauds = known["is_fraud"].astype(bool)
@@ -78,28 +76,18 @@ def test_measured_figures_of_a_night_are_those_of_its_scores_and_labels(walk: Wa
     assert measured["false_positive_rate"] == pytest.approx(known.loc[~frauds, "is_alert"].mean())
 
 
-def metrics_table(walk: Walk) -> list[dict[str, object]]:
-    from fraud_pipeline.adapters.database.tables import model_metrics
-
-    names = [column.name for column in model_metrics.columns]
-    return [dict(zip(names, row, strict=True)) for row in walk.deployment.rows["model_metrics"]]
-
-
 def test_summary_counts_what_was_delivered_and_what_is_in_the_tables(walk: Walk) -> None:
     out = walk.printed["summary"].out
     days = len(HISTORY + NIGHTS)
     received = sum(len(pd.read_csv(file)) for file in (walk.export / "transactions").iterdir())
     valid, scored = rows(walk, "transactions"), rows(walk, "anomaly_scores")
-    assert (
-        f"Days        {days} ingested, {len(NIGHTS)} scored\n" in out.replace(f"{len(HISTORY)} ingested", "?") or True
-    )
+    assert f"Days        {days} ingested, {len(NIGHTS)} scored\n" in out
     assert f"{received:,} received, {valid:,} valid, {received - valid:,} rejected, {scored:,} scored" in out
 
 
 def test_summary_prints_the_windows_threshold_and_expectations_of_the_champion(walk: Walk) -> None:
-    card = store(walk).champion_card()
-    assert card is not None
-    out, windows, calibration = walk.printed["summary"].out, card.windows, card.calibration
+    card, out = champion(walk), walk.printed["summary"].out
+    windows, calibration = card.windows, card.calibration
     assert f"Trained     on {windows.train_from} to {windows.train_to}\n" in out
     assert f"Calibrated  on {windows.calibrate_from} to {windows.calibrate_to}, with labels known before" in out
     assert f"Threshold   {calibration.threshold:.4f}" in out
@@ -121,8 +109,6 @@ def test_summary_prints_the_recall_that_scores_and_labels_give(walk: Walk) -> No
 
 
 def test_summary_prints_the_alerts_of_the_table_the_most_urgent_first(walk: Walk) -> None:
-    from fraud_pipeline.adapters.database.tables import alerts
-
     table = pd.DataFrame(walk.deployment.rows["alerts"], columns=[column.name for column in alerts.columns])
     out = walk.printed["summary"].out
     assert f"Alerts      {len(table)} of {NIGHTS[0]} to {NIGHTS[-1]}: " in out
@@ -142,7 +128,7 @@ def test_summary_without_a_model_says_what_to_do(walk: Walk) -> None:
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_summary_fits_the_terminal(walk: Walk, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(console, "_width", width)
+    monkeypatch.setattr(console, "width", width)
     lines = walk.deployment.succeed("summary", *RANGE).out.splitlines()
     assert max(map(len, lines)) <= width
     assert "Expected and achieved" in "\n".join(lines)
@@ -155,20 +141,13 @@ def test_summary_of_days_that_were_not_scored_says_so(walk: Walk) -> None:
     assert "most urgent" not in out
 
 
-def test_training_on_given_windows_uses_exactly_those(walk: Walk) -> None:
-    before = walk.deployment.lake.read_json("training_windows")
-    try:
-        windows = {"train": (8, 12), "calibrate": (13, 17)}
-        given = [
-            part
-            for name, (first, last) in windows.items()
-            for part in (f"--{name}", f"{HISTORY[first]}:{HISTORY[last]}")
-        ]
-        walk.deployment.succeed("train", *given, "--as-of", HISTORY[22])
-        stored = walk.deployment.lake.read_json("training_windows")
-    finally:
-        walk.deployment.lake.write_json("training_windows", before)
-    assert stored == {
+def test_training_on_given_windows_uses_exactly_those(walk: Walk, tmp_path: Path) -> None:
+    shutil.copytree(walk.deployment.settings.lake, tmp_path / "home" / "lake")
+    deployment = Deployment(tmp_path / "home")
+    windows = ("--train", f"{HISTORY[8]}:{HISTORY[12]}", "--calibrate", f"{HISTORY[13]}:{HISTORY[17]}")
+    printed = deployment.succeed("train", *windows, "--as-of", HISTORY[22])
+    assert "champion is fraud_model version 1" in printed.out
+    assert deployment.lake.read_json("training_windows") == {
         "train_from": str(HISTORY[8]),
         "train_to": str(HISTORY[12]),
         "calibrate_from": str(HISTORY[13]),

@@ -221,14 +221,14 @@ REPORTS = st.lists(st.tuples(st.sampled_from([*NAMES, "unknown"]), st.booleans()
 
 
 @given(EVENTS, REPORTS, HOURS, st.integers(0, 3))
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=12)
 def test_what_is_learnt_later_changes_nothing_before(
     events: pd.DataFrame, reports: list[Any], day: float, maturity_days: int
 ) -> None:
     reports = timely(reports, events)
     maturity = timedelta(days=maturity_days)
     early, everything = (
-        day_by_day(events, some, maturity) for some in ([report for report in reports if report[2] < day], reports)
+        day_by_day(events, some, maturity, days=6) for some in ([report for report in reports if report[2] < day], reports)
     )
     before, after = (known[known["label_known_at"] < at(day)].reset_index(drop=True) for known in (early, everything))
     pd.testing.assert_frame_equal(before, after)
@@ -236,12 +236,12 @@ def test_what_is_learnt_later_changes_nothing_before(
 
 
 @given(EVENTS, REPORTS, st.integers(0, 3))
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=12)
 def test_day_by_day_the_same_becomes_known_as_by_a_plain_loop(
     events: pd.DataFrame, reports: list[Any], maturity_days: int
 ) -> None:
     reports, maturity = timely(reports, events), timedelta(days=maturity_days)
-    daily = day_by_day(events, reports, maturity)
+    daily = day_by_day(events, reports, maturity, days=6)
     assert sorted(stream(daily)) == plainly(events, reports, maturity)
     explicit = daily[daily["label_source"] == labels_stage.CHARGEBACK_FILE]
     assert len(explicit) == len(merge(landed(*reports), events)[0])

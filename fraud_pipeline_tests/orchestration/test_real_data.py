@@ -14,6 +14,7 @@ from fraud_pipeline_tests.orchestration.conftest import Deployment, settings_for
 SOURCE = Path(__file__).parents[2] / "docs" / "examples" / "handbook.yaml"
 
 
+@pytest.mark.e2e
 def test_daily_parquet_files_and_delayed_labels_become_alerts(
     tmp_path: Path, database_url: str, real_data: Path
 ) -> None:

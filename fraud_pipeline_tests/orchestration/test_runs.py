@@ -32,6 +32,8 @@ def test_a_range_of_one_day_is_recorded_as_that_day(deploy: Deploy) -> None:
     run = deployment.instance.get_run_by_id(run_id)
     assert run is not None
     assert run.tags["dagster/partition"] == day(1).isoformat()
+    # Whoever called sees an error; a daemon does not try again.
+    assert run.tags["dagster/max_retries"] == "0"
 
 
 def test_an_asset_that_was_never_made_is_named(deploy: Deploy) -> None:

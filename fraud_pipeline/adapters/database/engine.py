@@ -83,7 +83,7 @@ class Database:
 
     def libpq_address(self) -> tuple[str, str | None]:
         """Give the URL as PostgreSQL's own programs take it, without the password, and the password."""
-        url = self._url.set(drivername="postgresql", password=None)
+        url = self._url._replace(drivername="postgresql", password=None)
         return url.render_as_string(hide_password=False), self._url.password
 
     def upgrade(self) -> None:
