@@ -252,5 +252,10 @@ def _encode(document: Mapping[str, Any]) -> bytes:
 def _decode(files: Mapping[str, bytes], file: str, name: str, version: int) -> dict[str, Any]:
     if file not in files:
         raise ModelArtefactError(f"{name} version {version} has no {file}; train a new model.")
-    document: dict[str, Any] = json.loads(files[file])
+    try:
+        document = json.loads(files[file])
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise ModelArtefactError(f"{file} of {name} version {version} is no JSON document; train a new model.")
     return document

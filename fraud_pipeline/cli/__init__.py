@@ -1,6 +1,7 @@
 """The command ``fraud-pipeline``."""
 
 import errno
+import os
 import sys
 from typing import Final
 
@@ -40,5 +41,8 @@ def main() -> None:
         if error.errno not in _STORAGE_FAULTS:
             raise
         where = error.filename or "the output"
+        if not error.filename:
+            # What is still buffered would fail again, with a trace, when the interpreter ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         typer.echo(f"error: {where} cannot be written: {error.strerror}; free the disk, then run again.", err=True)
         sys.exit(2)

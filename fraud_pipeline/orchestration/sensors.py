@@ -71,14 +71,13 @@ def build_sensors(settings: Settings, jobs: Mapping[str, Any]) -> list[dg.Sensor
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Tells people of every failed run that will not be tried again.",
     )
-    def run_failed(context: dg.RunFailureSensorContext, notifier: dg.ResourceParam[Notifier]) -> dg.SkipReason | None:
+    def run_failed(context: dg.RunFailureSensorContext, notifier: dg.ResourceParam[Notifier]) -> None:
         run = context.dagster_run
         if run.tags.get("dagster/will_retry") == "true":
-            return dg.SkipReason(f"run {run.run_id} will be tried again")
+            return  # a SkipReason would end the tick before the next failed run
         day = run.tags.get("dagster/partition", "no partition")
         causes = " <- ".join(_causes(context)) or context.failure_event.message or "no message"
         notifier.notify(f"run {run.run_id} of {run.job_name} ({day}) failed", causes)
-        return None
 
     return [transaction_file_arrived, run_failed]
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from io import StringIO
 from pathlib import Path
+from typing import IO
 
 import psycopg
 import pytest
@@ -27,14 +28,14 @@ from fraud_pipeline_tests.conftest import libpq_url
 COMMAND = Path(sys.executable).with_name("fraud-pipeline")
 FIRST_DAY = date(2025, 3, 1)
 """Long over on any machine that runs these tests."""
-HISTORY = [FIRST_DAY + timedelta(days=n) for n in range(25)]
-NIGHTS = [FIRST_DAY + timedelta(days=n) for n in range(25, 27)]
-LABEL_DAYS = 8
+HISTORY = [FIRST_DAY + timedelta(days=n) for n in range(14)]
+NIGHTS = [FIRST_DAY + timedelta(days=n) for n in range(14, 16)]
+LABEL_DAYS = 5
 VARIABLES = {
     "FRAUD_PIPELINE_FIRST_DAY": str(FIRST_DAY),
-    "FRAUD_PIPELINE_LABEL_MATURITY_DAYS": "3",
-    "FRAUD_PIPELINE_CALIBRATION_DAYS": "7",
-    "FRAUD_PIPELINE_TRAINING_DAYS": "7",
+    "FRAUD_PIPELINE_LABEL_MATURITY_DAYS": "1",
+    "FRAUD_PIPELINE_CALIBRATION_DAYS": "3",
+    "FRAUD_PIPELINE_TRAINING_DAYS": "2",
     "FRAUD_PIPELINE_ISOLATION_FOREST_TREES": "20",
     "FRAUD_PIPELINE_LOF_NEIGHBOURS": "20",
     "FRAUD_PIPELINE_LOF_REFERENCE_ROWS": "300",
@@ -93,32 +94,28 @@ class Deployment:
         assert result.code == 0, result.out + result.err
         return result
 
-    def start(self, *arguments: object, **options: object) -> "subprocess.Popen[str]":
+    def start(self, *arguments: object, stdout: int | IO[str] = subprocess.PIPE) -> "subprocess.Popen[str]":
         """Start the installed command as a process of its own."""
         return subprocess.Popen(  # noqa: S603 - our own command
             [COMMAND, *map(str, arguments)],
-            **{  # type: ignore[arg-type] # options of Popen
-                "env": {
-                    "PATH": os.defpath,
-                    "HOME": str(self.home),
-                    "LANG": "C.UTF-8",
-                    "FRAUD_PIPELINE_HOME": str(self.home),
-                    **VARIABLES,
-                    **self.variables,
-                },
-                "stdin": subprocess.DEVNULL,
-                "stdout": subprocess.PIPE,
-                "stderr": subprocess.PIPE,
-                "text": True,
-                **options,
-            },
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            text=True,
         )
 
-    def process(self, *arguments: object, **options: object) -> Result:
+    def process(self, *arguments: object, stdout: int | IO[str] = subprocess.PIPE) -> Result:
         """Run the installed command as a process of its own."""
-        process = self.start(*arguments, **options)
+        process = self.start(*arguments, stdout=stdout)
         out, err = process.communicate(timeout=120)
-        return Result(process.returncode, out or "", err or "")
+        return Result(process.returncode, out or "", err)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The whole environment of its processes."""
+        basic = {"PATH": f"{COMMAND.parent}:{os.defpath}", "HOME": str(self.home), "LANG": "C.UTF-8"}
+        return {**basic, "FRAUD_PIPELINE_HOME": str(self.home), **VARIABLES, **self.variables}
 
     @property
     def settings(self) -> Settings:
@@ -222,7 +219,7 @@ def walk(shared_folder: Path, postgres_database: str) -> Walk:
     """Walk through all commands, as a user does; tests only read what it left."""
     export = shared_folder / "export"
     deployment = Deployment(shared_folder / "walked", {"FRAUD_PIPELINE_DATABASE_URL": postgres_database})
-    options = {"users": 120, "merchants": 50, "fraud-rate": 0.03, "seed": 3, "label-days": LABEL_DAYS}
+    options = {"users": 120, "merchants": 50, "fraud-rate": 0.03, "seed": 5, "label-days": LABEL_DAYS}
     sizes = [part for name, value in options.items() for part in (f"--{name}", value)]
     history = ("--from", HISTORY[0], "--to", HISTORY[-1])
     nights = ("--from", NIGHTS[0], "--to", NIGHTS[-1])

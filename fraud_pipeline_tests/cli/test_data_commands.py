@@ -61,10 +61,10 @@ def test_simulate_leaves_no_labels_of_a_simulation_before(deployment: Deployment
 
 
 def test_simulate_does_not_mix_with_days_of_another_export(deployment: Deployment, tmp_path: Path) -> None:
-    deployment.succeed("simulate", tmp_path, "--days", 5, *SMALL[2:])
+    deployment.succeed("simulate", tmp_path, "--days", 6, *SMALL[2:])
     before = files_of(tmp_path)
     refused = deployment.run("simulate", tmp_path, *SMALL)
-    assert_refused(refused, f"transactions_{FIRST_DAY + timedelta(days=3)}.csv", "choose another folder")
+    assert_refused(refused, f"transactions_{FIRST_DAY + timedelta(days=5)}.csv", "choose another folder")
     assert files_of(tmp_path) == before
 
 
@@ -102,15 +102,15 @@ def test_ingest_of_labels_alone_says_what_they_are_good_for(deployment: Deployme
 
 
 def test_a_file_name_with_brackets_is_printed_as_it_is(deployment: Deployment, walk: Walk, tmp_path: Path) -> None:
-    folder = tmp_path / "[bold]export[/x]"
+    folder = tmp_path / "[bold]export"
     (folder / "transactions").mkdir(parents=True)
     first = walk.export / "transactions" / f"transactions_{FIRST_DAY}.csv"
-    shutil.copy(first, folder / "transactions" / f"[red]:smile:_[/red]{FIRST_DAY}.csv")
+    shutil.copy(first, folder / "transactions" / f"[red]:smile:_[x]{FIRST_DAY}.csv")
     deployment.succeed("ingest", folder, "--source", walk.export / "source.yaml")
     (landed,) = LandingZone(deployment.settings.landing).transaction_files()
-    assert landed.key.endswith(f"[red]:smile:_[/red]{FIRST_DAY}.csv")
-    printed = deployment.succeed("simulate", folder / "[/x]", *SMALL)
-    assert f"{folder}/[/x]/source.yaml" in printed.out
+    assert landed.key.endswith(f"[red]:smile:_[x]{FIRST_DAY}.csv")
+    printed = deployment.succeed("simulate", folder / "[", "--days", 1, *SMALL[2:])
+    assert f"{folder}/[/source.yaml" in printed.out
 
 
 @pytest.mark.parametrize("command", ["demo", "simulate", "ingest", "run", "train", "measure", "summary", "psql", "ui"])

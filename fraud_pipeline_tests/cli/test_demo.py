@@ -26,19 +26,19 @@ from fraud_pipeline_tests.cli.conftest import (
 SIZES = {
     "DAYS": len(HISTORY + NIGHTS),
     "NIGHTS": len(NIGHTS),
-    "LABEL_DAYS": 8,
-    "USERS": 150,
-    "MERCHANTS": 60,
-    "SEED": 4,
+    "LABEL_DAYS": 5,
+    "USERS": 300,
+    "MERCHANTS": 90,
+    "SEED": 0,
 }
 
 
 @pytest.fixture(scope="module", autouse=True)
-def small_demo() -> Iterator[None]:
+def small_demo() -> Iterator[dict[str, int]]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in SIZES.items():
             patch.setattr(demo, name, value)
-        yield
+        yield SIZES
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,8 @@ class Shown:
 
 
 @pytest.fixture(scope="module")
-def shown(quick_disk: Path, small_demo: None) -> Iterator[Shown]:
+def shown(quick_disk: Path, small_demo: dict[str, int]) -> Iterator[Shown]:
+    assert small_demo.items() <= vars(demo).items()
     with tempfile.TemporaryDirectory(dir=quick_disk, ignore_cleanup_errors=True) as folder:
         deployment = Deployment(Path(folder) / "home")
         try:
@@ -100,10 +101,11 @@ def figures(result: Result) -> str:
     return result.out[result.out.index("Days  ") :]
 
 
-def test_psql_answers_from_the_embedded_database_and_stop_ends_it(shown: Shown) -> None:
-    count = shown.deployment.process("psql", "-c", "select count(*) from alerts")
-    assert count.code == 0
-    assert f" {len(shown.rows['alerts'])}\n" in count.out
+def test_psql_answers_from_the_embedded_database_and_stop_ends_it(
+    shown: Shown, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert shown.deployment.run("psql", "-c", "select count(*) from alerts").code == 0
+    assert f" {len(shown.rows['alerts'])}\n" in capfd.readouterr().out
     assert shown.deployment.succeed("stop").out == "stopped: postgres\n"
     assert shown.deployment.succeed("stop").out == "stopped: nothing was running\n"
     assert "The database has the schema of this version." in shown.deployment.succeed("migrate").out

@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import pandas as pd
@@ -27,16 +27,19 @@ def champion(walk: Walk) -> ModelCard:
     return card
 
 
-def labels_in_force(walk: Walk) -> pd.DataFrame:
+def labels_in_force(walk: Walk, until: date) -> pd.DataFrame:
     """The newest label of each transaction, found the plain way."""
     lake = walk.deployment.lake
-    known = pd.concat(lake.read("fraud_labels", day) for day in sorted(lake.days("fraud_labels")))
+    days = sorted(day for day in lake.days("fraud_labels") if day <= until)
+    known = pd.concat(lake.read("fraud_labels", day) for day in days)
     return known.sort_values("label_known_at", kind="stable").drop_duplicates("transaction_id", keep="last")
 
 
 def scores(walk: Walk, days: list[date]) -> pd.DataFrame:
+    """Scores of these days with the labels that are known once the last of them has matured."""
     frames = [walk.deployment.lake.read("anomaly_scores", day) for day in days]
-    return pd.concat(frames).merge(labels_in_force(walk)[["transaction_id", "is_fraud"]], how="left")
+    matured = days[-1] + timedelta(days=walk.deployment.settings.label_maturity_days + 1)
+    return pd.concat(frames).merge(labels_in_force(walk, matured)[["transaction_id", "is_fraud"]], how="left")
 
 
 def test_history_is_prepared_and_the_next_command_is_training(walk: Walk) -> None:
@@ -65,7 +68,9 @@ def test_nights_are_runs_of_their_own(walk: Walk) -> None:
 
 def test_measured_figures_of_a_night_are_those_of_its_scores_and_labels(walk: Walk) -> None:
     assert f"{len(NIGHTS)} days measured" in walk.printed["measure"].out
-    table = pd.DataFrame(walk.deployment.rows["model_metrics"], columns=[column.name for column in model_metrics.columns])
+    table = pd.DataFrame(
+        walk.deployment.rows["model_metrics"], columns=[column.name for column in model_metrics.columns]
+    )
     measured = table[table["event_day"] == NIGHTS[0]].set_index("metric")["value"]
     night = scores(walk, NIGHTS[:1])
     known = night[night["is_fraud"].notna()]
@@ -144,13 +149,13 @@ def test_summary_of_days_that_were_not_scored_says_so(walk: Walk) -> None:
 def test_training_on_given_windows_uses_exactly_those(walk: Walk, tmp_path: Path) -> None:
     shutil.copytree(walk.deployment.settings.lake, tmp_path / "home" / "lake")
     deployment = Deployment(tmp_path / "home")
-    windows = ("--train", f"{HISTORY[8]}:{HISTORY[12]}", "--calibrate", f"{HISTORY[13]}:{HISTORY[17]}")
-    printed = deployment.succeed("train", *windows, "--as-of", HISTORY[22])
+    windows = ("--train", f"{HISTORY[7]}:{HISTORY[8]}", "--calibrate", f"{HISTORY[9]}:{HISTORY[10]}")
+    printed = deployment.succeed("train", *windows, "--as-of", HISTORY[13])
     assert "champion is fraud_model version 1" in printed.out
     assert deployment.lake.read_json("training_windows") == {
-        "train_from": str(HISTORY[8]),
-        "train_to": str(HISTORY[12]),
-        "calibrate_from": str(HISTORY[13]),
-        "calibrate_to": str(HISTORY[17]),
-        "as_of": str(HISTORY[22]),
+        "train_from": str(HISTORY[7]),
+        "train_to": str(HISTORY[8]),
+        "calibrate_from": str(HISTORY[9]),
+        "calibrate_to": str(HISTORY[10]),
+        "as_of": str(HISTORY[13]),
     }

@@ -228,7 +228,8 @@ def test_what_is_learnt_later_changes_nothing_before(
     reports = timely(reports, events)
     maturity = timedelta(days=maturity_days)
     early, everything = (
-        day_by_day(events, some, maturity, days=6) for some in ([report for report in reports if report[2] < day], reports)
+        day_by_day(events, some, maturity, days=6)
+        for some in ([report for report in reports if report[2] < day], reports)
     )
     before, after = (known[known["label_known_at"] < at(day)].reset_index(drop=True) for known in (early, everything))
     pd.testing.assert_frame_equal(before, after)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
 from docs import screenshots
 from fraud_pipeline_tests.e2e.deployment import DAILY, HISTORY, Dagster
@@ -25,7 +26,7 @@ def test_materialising_thirty_days_of_the_daily_chain_is_one_run(dagster: Dagste
         screenshots.take(page, tmp_path / "materialize-30-days.png")
         run_id = screenshots.launch(page, dagster.url, dialog)
         screenshots.open_run(page, dagster.url, run_id)
-        assert page.get_by_text("Errored (0)").is_visible()
+        expect(page.get_by_text("Errored (0)")).to_be_visible()
         screenshots.take(page, tmp_path / "run.png")
     (run,) = dagster.runs({"dagster/from_ui": "true"})
     assert (run["id"], run["status"]) == (run_id, "SUCCESS")
@@ -42,5 +43,5 @@ def test_the_plot_and_the_checks_of_the_threshold_are_shown(dagster: Dagster, tm
         screenshots.open_plot(page, dagster.url)
         screenshots.take(page, tmp_path / "pr-curve.png")
         screenshots.open_checks(page, dagster.url)
-        assert page.get_by_text("target_recall_feasible").is_visible()
+        expect(page.get_by_text("target_recall_feasible").first).to_be_visible()
         screenshots.take(page, tmp_path / "checks.png")

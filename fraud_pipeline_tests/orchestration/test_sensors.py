@@ -107,8 +107,8 @@ def test_nothing_landed_is_a_reason_to_skip(deploy: Deploy) -> None:
     assert tick(deployment) == ([], None)
 
 
-def test_a_failed_run_is_told_with_its_day_and_cause(deploy: Deploy) -> None:
-    deployment = deploy()
+def told_of_a_failure(deployment: Deployment, tags: dict[str, str]) -> list[tuple[str, str]]:
+    """Let a day without a file fail; gives what people are told of the run, as if it had these tags."""
     job = deployment.definitions.resolve_job_def(PREPARE)
     result = job.execute_in_process(
         partition_key=day(40).isoformat(), instance=deployment.instance, raise_on_error=False
@@ -119,12 +119,20 @@ def test_a_failed_run_is_told_with_its_day_and_cause(deploy: Deploy) -> None:
     context = dg.build_run_status_sensor_context(
         sensor_name="run_failed",
         dagster_instance=deployment.instance,
-        dagster_run=result.dagster_run,
+        dagster_run=result.dagster_run.with_tags({**result.dagster_run.tags, **tags}),
         dagster_event=failure,
         resources={"notifier": notifier},
     ).for_run_failure()
     repository.get_sensor_def("run_failed")(context)
-    ((subject, message),) = notifier.messages
-    assert result.run_id in subject
+    return notifier.messages
+
+
+def test_a_failed_run_is_told_with_its_day_and_cause(deploy: Deploy) -> None:
+    ((subject, message),) = told_of_a_failure(deploy(), {"dagster/will_retry": "false"})
+    assert PREPARE in subject
     assert day(40).isoformat() in subject
     assert "no transaction file" in message.lower()
+
+
+def test_a_run_that_will_be_tried_again_is_not_told(deploy: Deploy) -> None:
+    assert told_of_a_failure(deploy(), {"dagster/will_retry": "true"}) == []
