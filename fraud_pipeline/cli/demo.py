@@ -62,7 +62,7 @@ def show(settings: Settings) -> None:
     console.print(
         "Next        make ui    every run, asset, check and plot in the browser\n"
         "            make psql  the alert database, for example:\n"
-        "                       select * from alerts order by priority, anomaly_score desc limit 5;\n"
+        "                       select * from alerts order by priority limit 5;\n"
         "            make stop  ends what was started;  make clean  removes it"
     )
 

@@ -37,8 +37,8 @@ def print_summary(settings: Settings, first: date, last: date) -> None:
     console.rule("fraud_pipeline")
     _print_facts(rows | _model(card))
     _print_figures(card, figures, first, last)
-    alerts = ", ".join(f"{counts[level]} {level}" for level in reversed(RISK_LEVELS) if counts[level])
-    _print_facts({"Alerts": f"{sum(counts.values())} of {first} to {last}{alerts and ': '}{alerts}"})
+    alerts = ", ".join(f"{counts[level]:,} {level}" for level in reversed(RISK_LEVELS) if counts[level])
+    _print_facts({"Alerts": f"{sum(counts.values()):,} of {first} to {last}{alerts and ': '}{alerts}"})
     _print_urgent(urgent, settings.currency)
 
 

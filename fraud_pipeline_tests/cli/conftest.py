@@ -79,10 +79,15 @@ class Deployment:
         added = {f"FRAUD_PIPELINE_{name.upper()}": str(value) for name, value in variables.items()}
         return replace(self, variables={**self.variables, **added})
 
-    def run(self, *arguments: object) -> Result:
+    def run(self, *arguments: object, stdout: IO[str] | None = None) -> Result:
         """Run the command in this process."""
         out, err = StringIO(), StringIO()
-        with configured(self.home, self.variables) as patch, levels_kept(), redirect_stdout(out), redirect_stderr(err):
+        with (
+            configured(self.home, self.variables) as patch,
+            levels_kept(),
+            redirect_stdout(stdout or out),
+            redirect_stderr(err),
+        ):
             patch.setattr(sys, "argv", ["fraud-pipeline", *map(str, arguments)])
             with pytest.raises(SystemExit) as left:
                 main()

@@ -1,5 +1,6 @@
 """What cannot work is refused in one sentence with the remedy and exit code 2, without a trace, and nothing is left."""
 
+import io
 import os
 import resource
 import shutil
@@ -467,13 +468,17 @@ def test_a_file_that_may_not_grow(deployment: Deployment, tmp_path: Path) -> Non
     assert files_of(tmp_path / "export") == {}
 
 
-def test_an_output_that_is_full(deployment: Deployment) -> None:
+@pytest.mark.parametrize("way", ["in this process", "as a process"])
+def test_an_output_that_is_full(deployment: Deployment, way: str) -> None:
     with Path("/dev/full").open("w") as full:
-        refused = deployment.process("stop", stdout=full)
-    assert refused.code == 2
-    assert (
-        refused.err == "error: the output cannot be written: No space left on device; free the disk, then run again.\n"
-    )
+        run = deployment.process if way == "as a process" else deployment.run
+        refused = run("stop", stdout=full)
+    assert_refused(refused, "the output cannot be written: No space left on device", "free the disk")
+
+
+def test_an_output_that_is_closed_is_no_fault_of_the_disk(deployment: Deployment) -> None:
+    with Path("/dev/null").open() as only_to_read, pytest.raises(io.UnsupportedOperation):
+        deployment.run("stop", stdout=only_to_read)
 
 
 # Ctrl-C
