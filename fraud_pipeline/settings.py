@@ -53,7 +53,12 @@ class Settings(BaseSettings):
         None, description="MLflow: postgresql://…, http://… or sqlite:///…; default sqlite below HOME."
     )
 
-    first_day: date = Field(date(2026, 1, 1), description="First day of the daily partitions.")
+    first_day: date = Field(
+        date(2026, 1, 1),
+        ge=date(1970, 1, 1),
+        lt=date(2200, 1, 1),
+        description="First day of the daily partitions.",
+    )
     time_zone: str = Field("UTC", description="IANA zone of partition days, hours and schedules.")
     currency: str = Field("EUR", pattern="^[A-Z]{3}$", description="The one reporting currency (ISO 4217).")
     max_amount: float = Field(

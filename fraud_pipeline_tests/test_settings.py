@@ -101,6 +101,8 @@ def test_a_child_inherits_the_rest_of_the_environment(monkeypatch: pytest.Monkey
         ("first_day", "soon", "valid date"),
         ("first_day", "2026-02-30", "valid date"),
         ("first_day", "2026-01-01T12:00", "zero time"),
+        ("first_day", "0001-01-01", "greater than or equal to 1970-01-01"),
+        ("first_day", "9999-12-31", "less than 2200-01-01"),
         ("time_zone", "Mars/Base", "'Mars/Base' is not an IANA time zone"),
         ("time_zone", "../etc/passwd", "is not an IANA time zone"),
         ("time_zone", "/etc", "is not an IANA time zone"),

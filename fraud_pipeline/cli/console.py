@@ -23,12 +23,15 @@ def parse_day(text: str) -> date:
     Raises
     ------
     ConfigurationError
-        If it is not a date.
+        If it is not a date, or one that no transaction can have.
     """
     try:
-        return date.fromisoformat(text)
+        day = date.fromisoformat(text)
     except ValueError as error:
         raise ConfigurationError(f"{text!r} is not a day; give YYYY-MM-DD.") from error
+    if not 1970 <= day.year < 2200:
+        raise ConfigurationError(f"{day} is out of range; give a day from 1970 to 2199.")
+    return day
 
 
 def parse_window(text: str) -> tuple[date, date]:

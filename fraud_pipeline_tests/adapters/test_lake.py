@@ -155,11 +155,31 @@ def test_damage_inside_a_partition_is_refused(tmp_path: Path) -> None:
         Lake(str(tmp_path)).read("features", DAY)
 
 
+def test_rows_are_counted_for_each_day_without_reading_them(lake: Lake) -> None:
+    assert lake.row_counts("scores") == {}
+    lake.write("scores", NEXT_DAY, frame().iloc[:0])
+    lake.write("scores", DAY, frame())
+    assert list(lake.row_counts("scores").items()) == [(DAY, 2), (NEXT_DAY, 0)]
+
+
+def test_damage_is_noticed_when_rows_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "scores").mkdir()
+    (tmp_path / "scores" / f"{DAY}.parquet").write_bytes(frame_files.encode(frame())[:-1])
+    with pytest.raises(InvalidDataError, match=f"scores of {DAY} is damaged .*: delete it and materialise it again"):
+        Lake(str(tmp_path)).row_counts("scores")
+
+
 def test_documents_come_back_as_they_were(lake: Lake) -> None:
     lake.write_json("threshold", {"b": [1, 0.1, None], "a": "é"})
     lake.write_json("threshold", {"b": [2, 0.1, None], "a": "é"})
     assert lake.read_json("threshold") == {"a": "é", "b": [2, 0.1, None]}
     assert lake.days("threshold") == set()
+
+
+def test_a_document_exists_once_it_is_written(lake: Lake) -> None:
+    assert not lake.exists_json("windows")
+    lake.write_json("windows", {})
+    assert lake.exists_json("windows")
 
 
 def test_a_document_is_text_that_people_can_compare(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ import os
 import resource
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,15 @@ from fraud_pipeline.adapters import storage
 from fraud_pipeline.core.errors import ConfigurationError
 
 
-@pytest.fixture
+@contextmanager
 def little_space() -> Iterator[None]:
-    """Let every file end after 100 bytes, as a full disk would."""
+    """Let every file end after 100 bytes, as a full disk would; also the one that pytest may write to."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_what_is_published_is_read_listed_and_removed(storage_root: str) -> None:
@@ -118,11 +121,11 @@ def test_readers_never_see_half_a_file_while_two_write(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
-@pytest.mark.usefixtures("little_space")
 def test_a_full_disk_leaves_the_old_file_and_says_so(tmp_path: Path) -> None:
     path = storage.open_root(str(tmp_path)) / "file"
     storage.publish(path, b"old")
-    with pytest.raises(ConfigurationError, match=r"file cannot be written: File too large\. Check .* free space"):
+    too_large = pytest.raises(ConfigurationError, match=r"file cannot be written: File too large\. Check .* free space")
+    with too_large, little_space():
         storage.publish(path, b"new" * 100)
     assert [(entry.name, entry.read_bytes()) for entry in tmp_path.iterdir()] == [("file", b"old")]
 

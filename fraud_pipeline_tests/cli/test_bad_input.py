@@ -51,6 +51,7 @@ def windows(train: str, calibrate: str, *more: str) -> tuple[str, ...]:
         (FIRST_DAY - ONE_DAY, FIRST_DAY, ("before the first day", f"FRAUD_PIPELINE_FIRST_DAY={FIRST_DAY - ONE_DAY}")),
         (HISTORY[1], HISTORY[0], ("is after", "give the earlier day first")),
         (FIRST_DAY, "2025-02-30", ("'2025-02-30' is not a day", "YYYY-MM-DD")),
+        (FIRST_DAY, "9999-12-31", ("9999-12-31 is out of range", "1970 to 2199")),
         ("yesterday", FIRST_DAY, ("'yesterday' is not a day", "YYYY-MM-DD")),
     ],
 )
@@ -77,8 +78,8 @@ def test_a_day_that_is_not_over(deployment: Deployment, command: str) -> None:
         (windows("2025-03-01", "2025-03-06:2025-03-09"), ("not a window", "FROM:TO")),
         (windows("2025-03-01:today", "2025-03-06:2025-03-09"), ("'today' is not a day",)),
         (windows("2025-02-20:2025-03-05", "2025-03-06:2025-03-09"), ("before the first day 2025-03-01",)),
-        (windows("2025-03-01:2025-03-05", "2025-03-06:2999-01-01"), ("2999-01-01 is not over yet",)),
-        (windows("2025-03-01:2025-03-05", "2025-03-06:2025-03-09", "--as-of", "2999-01-01"), ("in the future",)),
+        (windows("2025-03-01:2025-03-05", "2025-03-06:2199-01-01"), ("2199-01-01 is not over yet",)),
+        (windows("2025-03-01:2025-03-05", "2025-03-06:2025-03-09", "--as-of", "2199-01-01"), ("in the future",)),
         (windows("2025-03-01:2025-03-05", "2025-03-06:2025-03-09", "--as-of", "2025-03-08"), ("as of 2025-03-08",)),
         (("train", "--train", "2025-03-01:2025-03-05"), ("give both --train and --calibrate",)),
         (("train", "--as-of", "2025-03-05"), ("--as-of needs --train and --calibrate",)),
@@ -372,6 +373,12 @@ def test_stop_below_a_file_has_nothing_to_stop(tmp_path: Path) -> None:
     assert Deployment(tmp_path / "file" / "home").succeed("stop").out == "stopped: nothing was running\n"
 
 
+@pytest.mark.parametrize("first_day", ["0001-01-01", "9999-12-31", "today"])
+def test_a_simulation_of_no_real_days(deployment: Deployment, tmp_path: Path, first_day: str) -> None:
+    assert_refused(deployment.run("simulate", tmp_path / "export", "--first-day", first_day), first_day, "; give ")
+    assert files_of(tmp_path) == {}
+
+
 def test_folders_that_cannot_be_written(walk: Walk, deployment: Deployment, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for folder in (tmp_path / "file", Path("/proc/none")):
@@ -428,13 +435,14 @@ def in_small_filesystem(folder: Path, kilobytes: int) -> list[str]:
     return command
 
 
-def test_a_full_disk(landed: Deployment) -> None:
+def test_a_full_and_then_a_read_only_disk(landed: Deployment) -> None:
     landed.home.mkdir()
     script = f"""
         fraud-pipeline train; echo $?
         fraud-pipeline simulate {landed.home}/export --days 9 --users 300; echo $?
         find {landed.home} -name '.*.tmp' -o -name '*.csv' -size 0
         mount -o remount,size=64m {landed.home} && fraud-pipeline train; echo $?
+        mount -o remount,ro {landed.home} && fraud-pipeline train; echo $?
     """
     full = subprocess.run(  # noqa: S603 - our own script
         [*in_small_filesystem(landed.home, 64), "sh", "-c", script],
@@ -443,13 +451,15 @@ def test_a_full_disk(landed: Deployment) -> None:
         text=True,
         check=False,
     )
-    first, second, third = full.stderr.splitlines()
+    first, second, third, fourth = full.stderr.splitlines()
     assert "database or disk is full" in first
-    assert "free the disk" in first
+    assert "free space" in first
     assert "No space left on device" in second
     assert "free space" in second
     assert "no day has features yet" in third, "the instance is as new once there is space"
-    assert [line for line in full.stdout.splitlines() if line.isdigit()] == ["2", "2", "2"]
+    assert "unable to open database file" in fourth
+    assert "make the folder writable" in fourth
+    assert [line for line in full.stdout.splitlines() if line.isdigit()] == ["2", "2", "2", "2"]
     assert ".tmp" not in full.stdout
     assert ".csv" not in full.stdout
 
