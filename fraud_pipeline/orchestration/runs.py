@@ -45,7 +45,7 @@ def open_instance(settings: Settings, dagster_yaml: Path) -> dg.DagsterInstance:
     except (dg.DagsterError, yaml.YAMLError, OSError, SQLAlchemyError) as error:
         raise ConfigurationError(
             f"the Dagster instance in {home} cannot be opened ({_in_short(error)}); "
-            "correct its dagster.yaml, make the folder writable on a disk with free space, or move it away to begin anew."
+            "correct its dagster.yaml, make the folder writable on a disk with space, or move it away to begin anew."
         ) from error
 
 

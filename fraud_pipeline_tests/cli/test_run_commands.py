@@ -150,12 +150,12 @@ def test_training_on_given_windows_uses_exactly_those(walk: Walk, tmp_path: Path
     shutil.copytree(walk.deployment.settings.lake, tmp_path / "home" / "lake")
     deployment = Deployment(tmp_path / "home")
     windows = ("--train", f"{HISTORY[7]}:{HISTORY[8]}", "--calibrate", f"{HISTORY[9]}:{HISTORY[10]}")
-    printed = deployment.succeed("train", *windows, "--as-of", HISTORY[13])
+    printed = deployment.succeed("train", *windows, "--as-of", NIGHTS[0])
     assert "champion is fraud_model version 1" in printed.out
     assert deployment.lake.read_json("training_windows") == {
         "train_from": str(HISTORY[7]),
         "train_to": str(HISTORY[8]),
         "calibrate_from": str(HISTORY[9]),
         "calibrate_to": str(HISTORY[10]),
-        "as_of": str(HISTORY[13]),
+        "as_of": str(NIGHTS[0]),
     }
