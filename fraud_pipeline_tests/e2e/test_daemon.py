@@ -171,3 +171,11 @@ def test_the_night_after_a_day_scores_it_to_alert_rows(
     raised = select(func.count()).where(alerts.c.event_day == yesterday, alerts.c.run_id == run["id"])
     with deployment.database.begin() as connection:
         assert connection.execute(raised).scalar_one() > 0
+
+
+def test_no_python_warning_is_in_the_logs(dagster: Dagster, prepared: Prepared) -> None:
+    logs = {path.name: path.read_text() for path in (prepared.deployment.home / "logs").iterdir()}
+    assert logs.keys() == {"webserver.log", "daemon.log"}
+    assert dagster.url in logs["webserver.log"]
+    for text in logs.values():
+        assert re.findall(r".*\w+Warning: .*", text) == []
