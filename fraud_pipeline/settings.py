@@ -99,7 +99,7 @@ class Settings(BaseSettings):
 
     nightly_cron: str = Field("0 2 * * *", description="When the day that ended is scored, in TIME_ZONE.")
     training_cron: str = Field("0 4 * * 0", description="When models are trained, in TIME_ZONE.")
-    sensor_interval_seconds: int = Field(30, ge=1, description="How often the landing zone is looked at.")
+    sensor_interval_seconds: int = Field(30, ge=1, description="How often sensors look for files and failed runs.")
     ui_port: int = Field(3000, ge=1, le=65535, description="Port of the Dagster webserver.")
 
     @field_validator("home")

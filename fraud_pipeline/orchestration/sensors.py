@@ -68,6 +68,7 @@ def build_sensors(settings: Settings, jobs: Mapping[str, Any]) -> list[dg.Sensor
     @dg.run_failure_sensor(
         name="run_failed",
         monitor_all_code_locations=False,
+        minimum_interval_seconds=settings.sensor_interval_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Tells people of every failed run that will not be tried again.",
     )
