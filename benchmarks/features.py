@@ -1,197 +1,286 @@
-"""Point-in-time features: the day-by-day build against pandas grouped windows.
+"""Point-in-time features: one build against plain pandas, a night against a rebuild, and more and more rows.
 
-Run with ``python -m benchmarks.features``. Both sides get the same random
-transactions of 60 days. pandas computes only the user's baseline and velocity,
-in one pass over the whole history, as one would write it without this package.
-The build computes every feature, merchants and labels included: day by day, each
-from its own look-back, as the pipeline does (a rebuild, and what one night costs),
-and, to see what the days cost, in one pass as if all were one day.
-
-Where they are defined alike they must agree. They differ in two places:
-
-* the build's baseline ends 90 days before a transaction's day, the expanding
-  window never does: within 60 days that is the same;
-* below two values the build's standard deviation is 0, pandas' is missing.
+Run with ``python -m benchmarks.features`` (about 15 minutes and 12 GB of memory); ``--scale 0.1`` takes
+a tenth of everything. Figures are CPU seconds of this process, medians of runs in turns, so that a
+busy machine slows all sides alike: read the ratios. Results that are compared must agree, or it fails.
 """
 
+import argparse
+import gc
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Final
+from functools import partial
+from typing import Final, NamedTuple
 
 import numpy as np
 import pandas as pd
 from rich.console import Console
-from rich.table import Table
 
-from fraud_pipeline.core import features, profiles
+from benchmarks.plain_pandas import pandas_features
+from fraud_pipeline.core import entity_risk, features, profiles
 from fraud_pipeline.core.schema import FEATURE_COLUMNS, TIME_DTYPE
 
-ROWS: Final = 200_000
-USERS: Final = 5_000
-MERCHANTS: Final = 800
-DAYS: Final = 60
-RUNS: Final = 5
+RUNS: Final = 3
 FIRST_DAY: Final = pd.Timestamp("2026-01-01", tz="UTC")
-
-COMPARED: Final = (
-    "user_mean_amount_90d",
-    "user_std_amount_90d",
-    "user_amount_deviation_90d",
-    "user_count_transactions_24h",
-)
-
-Days = dict[pd.Timestamp, pd.DataFrame]
+DAY: Final = timedelta(days=1)
+CHUNK_DAYS: Final = 31
+"""A history too large for one call is rebuilt so many days at a time."""
 
 
-def main() -> None:
-    """Time them in turns, check that they agree, and print a table."""
-    transactions, label_events = random_history(seed=0)
-    days = dict(list(transactions.groupby(transactions["event_time"].dt.normalize())))
-    activity = {day: profiles.summarise_day(rows) for day, rows in days.items()}
-    nothing = transactions.iloc[:0]
+class Shape(NamedTuple):
+    """How large a history is."""
 
-    def day_by_day() -> pd.DataFrame:
-        summaries = {day: profiles.summarise_day(rows) for day, rows in days.items()}
-        return pd.concat([build_day(day, days, summaries, label_events) for day in days], ignore_index=True)
+    days: int
+    rows_a_day: int
+    users: int
+    merchants: int
 
-    def last_night() -> pd.DataFrame:
-        return build_day(max(days), days, activity, label_events)
-
-    def one_pass() -> pd.DataFrame:
-        return features.build(transactions, profiles.no_activity(), nothing, label_events)
-
-    def by_pandas() -> pd.DataFrame:
-        return pandas_user_features(transactions)
-
-    # The first calls compile the kernels, or read them from numba's cache.
-    expected = by_pandas()
-    deviation = max(largest_deviation(built, expected) for built in (day_by_day(), one_pass()))
-    last_night()
-    seconds = alternate(
-        {
-            "build, day by day": day_by_day,
-            "build, last day only": last_night,
-            "build, one pass": one_pass,
-            "pandas, one pass": by_pandas,
-        }
-    )
-    pandas_seconds = statistics.median(seconds["pandas, one pass"])
-    table = Table(title=f"{ROWS:,} transactions, {USERS:,} users, {DAYS} days; CPU seconds, median of {RUNS}")
-    for heading in ("", "features", "CPU s", "range", "pandas / this"):
-        table.add_column(heading, justify="right" if heading else "left")
-    for name, runs in seconds.items():
-        median = statistics.median(runs)
-        computed = len(COMPARED) if name.startswith("pandas") else len(FEATURE_COLUMNS)
-        spread = f"{min(runs):.2f} - {max(runs):.2f}"
-        table.add_row(name, str(computed), f"{median:.2f}", spread, f"{pandas_seconds / median:.1f}")
-    console = Console()
-    console.print(table)
-    console.print(f"Largest relative deviation of the {len(COMPARED)} columns that both compute: {deviation:.1e}")
+    def times(self, scale: float) -> "Shape":
+        """Take a share of rows, users and merchants; the days stay."""
+        return Shape(self.days, *(max(int(number * scale), 10) for number in self[1:]))
 
 
-def random_history(seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Draw transactions of a few very active and many quiet users, and labels a week later.
+class History(NamedTuple):
+    """All transactions and label events, each sorted by time; events know the row of their transaction."""
+
+    transactions: pd.DataFrame
+    label_events: pd.DataFrame
+
+
+Inputs = tuple[pd.DataFrame, features.History, pd.DataFrame]
+
+USUAL: Final = Shape(183, 9_570, 5_000, 10_000)
+LARGE: Final = Shape(183, 100_000, 50_000, 20_000)
+SMALL_DAYS: Final = Shape(60, 3_333, 5_000, 800)
+
+
+def measure(scale: float = 1.0) -> str:
+    """Run all comparisons.
+
+    Parameters
+    ----------
+    scale : float
+        Share of the rows, users and merchants.
 
     Returns
     -------
-    transactions, label_events : DataFrame
-        As ``features.build`` takes them, of all days.
+    str
+        Markdown.
     """
+    sections = [
+        against_pandas(random_history(USUAL.times(scale))),
+        night_against_rebuild(USUAL.times(scale), USUAL.days, RUNS),
+        night_against_rebuild(LARGE.times(scale), CHUNK_DAYS, 1),
+        length_of_history(USUAL.times(scale)),
+        day_by_day(random_history(SMALL_DAYS.times(scale)), SMALL_DAYS.days),
+        growth([int(rows * scale) for rows in (100_000, 1_000_000, 10_000_000)]),
+    ]
+    return "\n\n".join(sections)
+
+
+def against_pandas(history: History) -> str:
+    """Build every feature in one call, and with ``plain_pandas``."""
+    built, expected = build_all(history), pandas_features(*history)
+    deviation = max(_deviation(built[name], expected[name]) for name in FEATURE_COLUMNS)
+    if deviation > 1e-6:
+        raise AssertionError(f"pandas differs by {deviation}")
+    del built, expected
+    seconds = alternate(
+        {
+            "features.build": partial(build_all, history),
+            "features.build, categorical identifiers": partial(build_all, _categorical(history)),
+            "plain pandas": partial(pandas_features, *history),
+        },
+        RUNS,
+    )
+    title = f"{len(history.transactions):,} transactions, every feature"
+    note = f"All {len(FEATURE_COLUMNS)} columns agree; largest relative deviation {deviation:.0e}."
+    return _table(title, seconds, "plain pandas", note)
+
+
+def night_against_rebuild(shape: Shape, chunk_days: int, runs: int) -> str:
+    """Build the last day alone, and all days."""
+    history = random_history(shape)
+    rebuilt, zscore = rebuild(history, shape.days, chunk_days)
+    night = inputs(history, zscore, shape.days - 1, 1)
+    alone = features.build(*night)
+    pd.testing.assert_frame_equal(alone, rebuilt[-len(alone) :].reset_index(drop=True), check_exact=True)
+    del rebuilt
+    seconds = alternate(
+        {
+            "the last night alone": partial(features.build, *night),
+            "rebuild of all days": partial(rebuild, history, shape.days, chunk_days),
+        },
+        runs,
+    )
+    calls = -(-shape.days // chunk_days)
+    title = f"{shape.rows_a_day:,} transactions a day for {shape.days} days, {shape.users:,} users"
+    note = f"Rebuilt in {calls} call{'s' if calls > 1 else ''}. The night's rows are the same to the last bit."
+    return _table(title, seconds, "rebuild of all days", note)
+
+
+def length_of_history(shape: Shape) -> str:
+    """Build the last night of shorter and longer histories."""
+    tasks = {}
+    for days in (100, 200, 400):
+        history = random_history(shape._replace(days=days))
+        _, zscore = rebuild(history, days, CHUNK_DAYS)
+        tasks[f"a night after {days} days"] = partial(features.build, *inputs(history, zscore, days - 1, 1))
+    return _table("A night does not depend on the length of the history", alternate(tasks, 5 * RUNS), next(iter(tasks)))
+
+
+def day_by_day(history: History, days: int) -> str:
+    """Build small days one by one, all at once, and with pandas."""
+    together = build_all(history)
+    zscore = together[entity_risk.ZSCORE].to_numpy()
+    nights = [inputs(history, zscore, day, 1) for day in range(days)]
+    one_by_one = pd.concat([features.build(*night) for night in nights], ignore_index=True)
+    pd.testing.assert_frame_equal(one_by_one, together, check_exact=True)
+    seconds = alternate(
+        {
+            "one by one": lambda: [features.build(*night) for night in nights],
+            "in one call": partial(build_all, history),
+            "plain pandas, in one pass": partial(pandas_features, *history),
+        },
+        RUNS,
+    )
+    title = f"{days} small days, {len(history.transactions):,} transactions"
+    return _table(title, seconds, "plain pandas, in one pass", "One by one and in one call give the same bits.")
+
+
+def growth(sizes: list[int]) -> str:
+    """Build histories of 183 days of more and more rows, users and merchants."""
+    lines = ["### From few rows to many", "", "| rows | CPU s | µs a row |", "|---:|---:|---:|"]
+    for rows in sizes:
+        history = random_history(Shape(183, rows // 183, max(rows // 350, 10), max(rows // 175, 10)))
+        (seconds,) = alternate({"": partial(build_all, history)}, RUNS).values()
+        median = statistics.median(seconds)
+        lines.append(f"| {rows:,} | {median:.2f} | {median / rows * 1e6:.2f} |")
+    return "\n".join(lines)
+
+
+def random_history(shape: Shape, seed: int = 0) -> History:
+    """Draw transactions of a few very active and many quiet users, and labels days later."""
     rng = np.random.default_rng(seed)
-    activity = rng.pareto(2.0, size=USERS) + 0.3
-    user = rng.choice(USERS, size=ROWS, p=activity / activity.sum())
-    spending = rng.normal(3.0, 0.7, size=USERS)
-    offsets = np.sort(rng.integers(DAYS * 86_400_000_000, size=ROWS))
+    rows = shape.days * shape.rows_a_day
+    activity = rng.pareto(2.0, size=shape.users) + 0.3
+    user = rng.choice(shape.users, size=rows, p=activity / activity.sum())
+    spending = rng.normal(3.0, 0.7, size=shape.users)
+    offsets = np.sort(rng.integers(shape.days * 86_400_000_000, size=rows))
     transactions = pd.DataFrame(
         {
-            "transaction_id": pd.Series([f"t{position:07}" for position in range(ROWS)], dtype="str"),
-            "user_id": pd.Series([f"u{number:05}" for number in user], dtype="str"),
-            "merchant_id": pd.Series([f"m{number:04}" for number in rng.integers(MERCHANTS, size=ROWS)], dtype="str"),
+            "transaction_id": _texts("t", rows, np.arange(rows)),
+            "user_id": _texts("u", shape.users, user),
+            "merchant_id": _texts("m", shape.merchants, rng.integers(shape.merchants, size=rows)),
             "event_time": (FIRST_DAY + pd.to_timedelta(offsets, unit="us")).astype(TIME_DTYPE),
             "amount": np.round(rng.lognormal(spending[user], 0.6), 2),
         }
     )
-    known = transactions.loc[rng.random(ROWS) < 0.2, ["user_id", "merchant_id", "event_time"]]
-    events = known.rename(columns={"event_time": "label_known_at"})
-    events["label_known_at"] += timedelta(days=7)
-    return transactions, events.assign(is_fraud=rng.random(len(events)) < 0.05)
+    is_fraud = rng.random(rows) < 0.01
+    delay = 86_400_000_000 * np.where(is_fraud, rng.uniform(1, 20, size=rows), 14).astype(np.int64)
+    events = transactions[["transaction_id", "user_id", "merchant_id", "event_time"]].assign(is_fraud=is_fraud)
+    events["label_known_at"] = (events["event_time"] + pd.to_timedelta(delay, unit="us")).astype(TIME_DTYPE)
+    events["row"] = np.arange(rows)
+    return History(transactions, events.sort_values("label_known_at", ignore_index=True))
 
 
-def build_day(day: pd.Timestamp, days: Days, daily: Days, label_events: pd.DataFrame) -> pd.DataFrame:
-    """Build one day as the pipeline does: merge the summaries before it, then build."""
-    baseline, risk = timedelta(days=profiles.BASELINE_DAYS), timedelta(days=features.RISK_WINDOW_DAYS)
-    before = [activity for other, activity in daily.items() if day - baseline <= other < day]
-    recent = [rows[list(features.RECENT_COLUMNS)] for other, rows in days.items() if day - risk <= other < day]
-    reach = timedelta(days=features.RISK_WINDOW_DAYS + 1)
-    known = label_events["label_known_at"].between(day - reach, day + timedelta(days=1))
-    return features.build(
-        days[day],
-        profiles.merge(pd.concat(before, ignore_index=True)) if before else profiles.no_activity(),
-        pd.concat(recent, ignore_index=True) if recent else days[day].iloc[:0],
-        label_events[known],
-    )
+def build_all(history: History) -> pd.DataFrame:
+    """Build every day in one call."""
+    return features.build(history.transactions, features.no_history(), history.label_events)
 
 
-def pandas_user_features(transactions: pd.DataFrame) -> pd.DataFrame:
-    """Baseline and velocity of each user by grouped expanding and rolling windows.
-
-    Parameters
-    ----------
-    transactions : DataFrame
-        Sorted by ``(event_time, transaction_id)``, all days.
+def rebuild(history: History, days: int, chunk_days: int) -> tuple[pd.DataFrame, np.ndarray]:
+    """Build every day, some days at a time.
 
     Returns
     -------
     DataFrame
-        ``COMPARED``, in the order of ``transactions``.
+        The features of the last chunk.
+    float64, shape (n,)
+        The z-scores of all rows.
     """
-    ordered = transactions.sort_values(["user_id", "event_time", "transaction_id"])
-    by_user = ordered.groupby("user_id")["amount"]
-    earlier = by_user.shift().groupby(ordered["user_id"]).expanding()
-    mean = earlier.mean().droplevel(0)
-    velocity = ordered.groupby("user_id").rolling("24h", on="event_time", closed="both")["amount"].count()
-    return pd.DataFrame(
-        {
-            "user_mean_amount_90d": mean,
-            "user_std_amount_90d": earlier.std().droplevel(0),
-            "user_amount_deviation_90d": ordered["amount"] - mean,
-            "user_count_transactions_24h": pd.Series(velocity.to_numpy(), index=ordered.index),
-        }
-    ).sort_index()
+    zscore = np.full(len(history.transactions), np.nan)
+    activity = [profiles.no_activity()]
+    built = history.transactions
+    for first in range(0, days, chunk_days):
+        begin, end = _rows(history, first, first + chunk_days)
+        rows, before, events = inputs(history, zscore, first, chunk_days, pd.concat(activity, ignore_index=True))
+        built = features.build(rows, before, events)
+        zscore[begin:end] = built[entity_risk.ZSCORE]
+        activity.append(profiles.summarise_days(rows, "UTC"))
+    return built, zscore
 
 
-def largest_deviation(built: pd.DataFrame, expected: pd.DataFrame) -> float:
-    """Compare where both are defined.
-
-    Returns
-    -------
-    float
-        Largest difference, relative to the size of the value or 1.
-
-    Raises
-    ------
-    AssertionError
-        If they differ by more than rounding.
-    """
-    left, right = built[list(COMPARED)].to_numpy(), expected[list(COMPARED)].to_numpy()
-    defined = ~np.isnan(right)
-    difference = np.abs(left - right)[defined] / np.maximum(np.abs(right[defined]), 1.0)
-    if (left[~defined] != 0).any() or difference.max() > 1e-9:
-        raise AssertionError("the two computations do not agree")
-    return float(difference.max())
+def inputs(history: History, zscore: np.ndarray, first: int, days: int, activity: pd.DataFrame | None = None) -> Inputs:
+    """Take from a history what it takes to build some days, as the pipeline reads it from the lake."""
+    start = FIRST_DAY + first * DAY
+    begin, end = _rows(history, first, first + days)
+    oldest, _ = _rows(history, first - features.RISK_WINDOW_DAYS, first)
+    if activity is None:
+        baseline, _ = _rows(history, first - profiles.BASELINE_DAYS, first)
+        activity = profiles.summarise_days(history.transactions[baseline:begin], "UTC")
+    activity = activity[activity["first_event_time"] >= start - profiles.BASELINE_DAYS * DAY]
+    known = history.label_events["label_known_at"].searchsorted(
+        [start - features.LABEL_WINDOW_DAYS * DAY, start + days * DAY]
+    )
+    events = history.label_events[slice(*known)]
+    events = events.assign(**{entity_risk.ZSCORE: np.where(events["row"] < begin, zscore[events["row"]], np.nan)})
+    recent = history.transactions[oldest:begin][list(features.RECENT_COLUMNS)]
+    return history.transactions[begin:end], features.History(activity, recent), events
 
 
-def alternate(tasks: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
-    """CPU seconds of each task, run in turns so that a busy machine slows all alike."""
+def alternate(tasks: Mapping[str, Callable[[], object]], runs: int) -> dict[str, list[float]]:
+    """CPU seconds of each task, run in turns after one turn that is not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in tasks}
-    for _ in range(RUNS):
+    for turn in range(runs + 1):
         for name, task in tasks.items():
+            gc.collect()
             start = time.process_time()
             task()
-            seconds[name].append(time.process_time() - start)
+            if turn:
+                seconds[name].append(time.process_time() - start)
     return seconds
+
+
+def _rows(history: History, first: int, end: int) -> tuple[int, int]:
+    bounds = [FIRST_DAY + day * DAY for day in (first, end)]
+    begin, stop = history.transactions["event_time"].searchsorted(bounds)
+    return int(begin), int(stop)
+
+
+def _categorical(history: History) -> History:
+    def coded(frame: pd.DataFrame) -> pd.DataFrame:
+        return frame.astype(dict.fromkeys(("user_id", "merchant_id"), "category"))
+
+    return History(coded(history.transactions), coded(history.label_events))
+
+
+def _texts(letter: str, names: int, codes: np.ndarray) -> "pd.Series[str]":
+    return (
+        pd.Series([f"{letter}{number:08}" for number in range(names)], dtype="str").take(codes).reset_index(drop=True)
+    )
+
+
+def _deviation(left: "pd.Series[float]", right: "pd.Series[float]") -> float:
+    return float((np.abs(left - right) / np.maximum(np.abs(left), 1.0)).max())
+
+
+def _table(title: str, seconds: dict[str, list[float]], reference: str, note: str = "") -> str:
+    base = statistics.median(seconds[reference])
+    lines = [f"### {title}", "", "| | CPU s | range | times |", "|---|---:|---:|---:|"]
+    for name, runs in seconds.items():
+        median = statistics.median(runs)
+        lines.append(f"| {name} | {median:.2f} | {min(runs):.2f}-{max(runs):.2f} | {base / median:.1f} |")
+    return "\n".join([*lines, *(["", note] if note else [])])
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description="Compare ways to build the features.")
+    parser.add_argument("--scale", type=float, default=1.0, help="share of rows, users and merchants")
+    Console(soft_wrap=True).print(measure(parser.parse_args().scale), markup=False, highlight=False)
 
 
 if __name__ == "__main__":

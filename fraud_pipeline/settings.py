@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -82,20 +82,59 @@ class Settings(BaseSettings):
             "user_amount_zscore_90d",
             "user_amount_ratio_90d",
             "merchant_fraud_rate_7d",
-            "merchant_fraud_rate_30d",
-            "user_known_frauds_30d",
+            "merchant_unexplained_frauds_7d",
+            "user_known_frauds_7d",
         ),
-        description="Feature columns that the detectors read (JSON list).",
+        description="Feature columns that the Isolation Forest and the Local Outlier Factor read (JSON list).",
+    )
+    feedback_features: Annotated[tuple[str, ...], NoDecode] = Field(
+        FEATURE_COLUMNS, description="Feature columns that the feedback classifier reads (JSON list); default all."
+    )
+    scoring_mode: Literal["auto", "ensemble", "feedback", "stacked"] = Field(
+        "auto",
+        description="What the anomaly score is made of; auto: what wins on the calibration window.",
     )
     isolation_forest_trees: int = Field(200, ge=1, description="Trees of the Isolation Forest.")
     isolation_forest_weight: float = Field(0.6, ge=0, le=1, description="Its weight in the ensemble; LOF has the rest.")
-    lof_neighbours: int = Field(100, ge=2, description="Neighbours k of the Local Outlier Factor.")
+    score_normalisation: Literal["rank", "tail"] = Field(
+        "rank", description="Before blending: rank among held-out scores, or -log10 of the tail probability."
+    )
+    lof_neighbours: int = Field(50, ge=2, description="Neighbours k of the Local Outlier Factor.")
     lof_reference_rows: int = Field(10_000, ge=100, description="Rows of its reference set.")
+    lof_genuine_reference: bool = Field(True, description="Whether only known-genuine rows enter it.")
+    feedback_rounds: int = Field(300, ge=1, description="Boosting rounds of the feedback classifier.")
     target_recall: float = Field(0.85, gt=0, le=1, description="Share of frauds that the threshold is to alert on.")
     max_false_positive_rate: float = Field(
         0.1, gt=0, le=1, description="Ceiling on the share of genuine transactions alerted on."
     )
+    max_alerts_per_day: float | None = Field(None, gt=0, description="Alert budget a day; unset: no limit.")
+    threshold_smoothing: float = Field(
+        0.5, gt=0, le=1, description="Weight of a new threshold's alert rate against the one in use; 1: no smoothing."
+    )
+    max_alert_change: float = Field(
+        2.0, ge=1, description="Factor by which the alert rate may change from one threshold to the next."
+    )
+    label_free_method: Literal["alert_budget", "conformal_fdr"] = Field(
+        "alert_budget", description="How the threshold is found while no fraud is known."
+    )
+    label_free_alerts_per_day: float = Field(100, gt=0, description="Alert budget a day while no fraud is known.")
+    false_discovery_rate: float = Field(
+        0.1, gt=0, lt=1, description="Share of false alerts that conformal_fdr aims at."
+    )
+    promotion_tolerance: float = Field(
+        0.02, ge=0, le=1, description="How much worse a challenger may be on unlucky days, or find at the same alerts."
+    )
+    drift_days: int = Field(7, ge=1, le=365, description="Trailing days that drift is measured on; whole weeks.")
+    drift_moderate: float = Field(0.1, gt=0, description="Population stability index from which drift is moderate.")
+    drift_major: float = Field(0.25, gt=0, description="Population stability index from which drift is major.")
+    baseline_days: int = Field(
+        90, ge=1, le=365, description="Days before a transaction's own that its user's baseline covers."
+    )
     seed: int = Field(0, ge=0, lt=2**32, description="Seed of training and bootstrap.")
+
+    random_reviews_per_day: int = Field(
+        5, ge=0, le=1000, description="Transactions below the threshold drawn for review each night, to measure recall."
+    )
 
     nightly_cron: str = Field("0 2 * * *", description="When the day that ended is scored, in TIME_ZONE.")
     training_cron: str = Field("0 4 * * 0", description="When models are trained, in TIME_ZONE.")
@@ -119,7 +158,7 @@ class Settings(BaseSettings):
             raise ValueError(f"{time_zone!r} is not an IANA time zone such as Europe/Paris") from error
         return time_zone
 
-    @field_validator("detector_features", mode="before")
+    @field_validator("detector_features", "feedback_features", mode="before")
     @classmethod
     def _json_list(cls, features: Any) -> Any:  # noqa: ANN401 - text of the environment, or a tuple
         try:
@@ -127,7 +166,7 @@ class Settings(BaseSettings):
         except ValueError as error:
             raise ValueError(f'{features!r} is no JSON list such as ["amount", "amount_log1p"]') from error
 
-    @field_validator("detector_features")
+    @field_validator("detector_features", "feedback_features")
     @classmethod
     def _known_features(cls, features: tuple[str, ...]) -> tuple[str, ...]:
         unknown = [name for name in features if name not in FEATURE_COLUMNS]
@@ -194,9 +233,20 @@ class Settings(BaseSettings):
 
     @property
     def ensemble_weights(self) -> dict[str, float]:
-        """Weight of each detector."""
+        """Weight of each label-free detector."""
         forest = self.isolation_forest_weight
         return {"isolation_forest": forest, "local_outlier_factor": 1.0 - forest}
+
+    @property
+    def threshold_limits(self) -> dict[str, Any]:
+        """What the threshold has to reach and to keep to."""
+        return {
+            "target_recall": self.target_recall,
+            "max_false_positive_rate": self.max_false_positive_rate,
+            "max_alerts_per_day": self.max_alerts_per_day,
+            "smoothing": self.threshold_smoothing,
+            "max_change": self.max_alert_change,
+        }
 
 
 def child_environment(settings: Settings) -> Mapping[str, str]:

@@ -1,5 +1,6 @@
 """Small seeded frames, as the stages hand them to each other."""
 
+import math
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Final, NamedTuple
@@ -29,12 +30,15 @@ class Row(NamedTuple):
 
 
 class Event(NamedTuple):
-    """A label, by the time it became known."""
+    """A label, by the time it became known; of a transaction of its own unless said otherwise."""
 
     time: int
     user_id: str = "u1"
     merchant_id: str = "m1"
     is_fraud: bool = True
+    transaction_id: str = "elsewhere"
+    event_time: int = 0
+    zscore: float = math.nan
 
 
 def instants(microseconds: Iterable[int]) -> pd.Series:
@@ -54,8 +58,11 @@ def label_events(events: Iterable[Event]) -> pd.DataFrame:
     """Label events in the order given."""
     given = list(events)
     frame = pd.DataFrame(given, columns=list(Event._fields)).drop(columns="time")
+    frame = frame.rename(columns={"zscore": "user_amount_zscore_90d"})
     frame["label_known_at"] = instants(event.time for event in given)
-    return frame.astype({"user_id": "str", "merchant_id": "str", "is_fraud": "bool"})
+    frame["event_time"] = instants(event.event_time for event in given)
+    texts = dict.fromkeys(("transaction_id", "user_id", "merchant_id"), "str")
+    return frame.astype(texts | {"is_fraud": "bool", "user_amount_zscore_90d": "float64"})
 
 
 def random_rows(rows: int, *, users: int = 20, merchants: int = 8, days: int = 5, seed: int = 0) -> list[Row]:
@@ -70,20 +77,33 @@ def random_rows(rows: int, *, users: int = 20, merchants: int = 8, days: int = 5
     ]
 
 
-def features_by_day(rows: pd.DataFrame, events: pd.DataFrame, time_zone: str = "UTC") -> pd.DataFrame:
-    """Build the features of several days, each from its own look-back, as the assets do."""
+def features_by_day(
+    rows: pd.DataFrame, events: pd.DataFrame, time_zone: str = "UTC", baseline_days: int = 90
+) -> pd.DataFrame:
+    """Build the features of several days, each from its own look-back, as a night does."""
     day = rows["event_time"].dt.tz_convert(time_zone).dt.date
     daily = {each: profiles.summarise_day(rows[day == each]) for each in day.unique()}
     # A window of 24-hour days begins a calendar day earlier where the clocks went forward.
     reach = timedelta(days=features.RISK_WINDOW_DAYS + (time_zone != "UTC"))
-    built = []
+    built: list[pd.DataFrame] = []
     for each in day.unique():
-        baseline = timedelta(days=profiles.BASELINE_DAYS)
-        before = [activity for other, activity in daily.items() if each - baseline <= other < each]
+        before = [activity for other, activity in daily.items() if each - timedelta(days=baseline_days) <= other < each]
         recent = rows.loc[(day >= each - reach) & (day < each), list(features.RECENT_COLUMNS)]
-        profile = profiles.merge(pd.concat(before, ignore_index=True)) if before else profiles.no_activity()
-        built.append(features.build(rows[day == each], profile, recent, events, time_zone=time_zone))
+        activity = pd.concat(before, ignore_index=True) if before else profiles.no_activity()
+        known = with_zscores(events, built)
+        history = features.History(activity, recent)
+        one = features.build(rows[day == each], history, known, time_zone=time_zone, baseline_days=baseline_days)
+        built.append(one)
     return pd.concat(built, ignore_index=True)
+
+
+def with_zscores(events: pd.DataFrame, built: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Fill in the z-scores of events whose transactions were built on earlier days."""
+    for day in built:
+        own = day.set_index("transaction_id")["user_amount_zscore_90d"].reindex(events["transaction_id"])
+        filled = events["user_amount_zscore_90d"].fillna(own.set_axis(events.index))
+        events = events.assign(user_amount_zscore_90d=filled)
+    return events
 
 
 def random_features(rows: int, *, outliers: int = 0, seed: int = 0) -> pd.DataFrame:

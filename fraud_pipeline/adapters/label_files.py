@@ -63,6 +63,21 @@ def read_labels(data: bytes, name: str, sha256: str, source: Source) -> pd.DataF
     return rows.astype(LANDED_LABEL_DTYPES)
 
 
+def read_scenarios(data: bytes, name: str, source: Source) -> pd.DataFrame:
+    """Read which kind of fraud each labelled transaction was.
+
+    Returns
+    -------
+    DataFrame
+        ``transaction_id`` and ``scenario`` as text, one row a transaction; empty if the source names no such column.
+    """
+    table = source.labels
+    if table is None or table.columns.scenario is None:
+        return pd.DataFrame({"transaction_id": pd.Series(dtype="str"), "scenario": pd.Series(dtype="str")})
+    text = parse_text_table(data, name, table)[["transaction_id", "scenario"]]
+    return text.fillna("").drop_duplicates("transaction_id", ignore_index=True)
+
+
 def by_known_day(labels: pd.DataFrame, time_zone: str) -> Iterator[tuple[date, pd.DataFrame]]:
     """Split `LANDED_LABEL_COLUMNS` by the day on which the labels are known, in order.
 

@@ -233,6 +233,35 @@ class ModelRegistry:
         with self._explained(f"Alias {alias!r} of model {name} was not set to version {version}"):
             self._client.set_registered_model_alias(name, alias, str(version))
 
+    def tags(self, name: str) -> dict[str, str]:
+        """Return the tags of a model, those of its versions not included; an unknown model has none.
+
+        Raises
+        ------
+        ModelArtefactError
+            If the registry cannot be reached.
+        """
+        from mlflow.exceptions import MlflowException
+
+        with self._explained(f"The tags of model {name} cannot be read"):
+            try:
+                return dict(self._client.get_registered_model(name).tags)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                return {}
+
+    def set_tag(self, name: str, key: str, value: str) -> None:
+        """Set a tag of a model, in place of any other value of it.
+
+        Raises
+        ------
+        ModelArtefactError
+            If the model does not exist, MLflow refuses the tag, or the registry cannot be reached or written.
+        """
+        with self._explained(f"Tag {key!r} of model {name} was not set"):
+            self._client.set_registered_model_tag(name, key, value)
+
     def versions(self, name: str) -> list[ModelVersion]:
         """Return all versions of a model, oldest first; an unknown model has none.
 

@@ -7,50 +7,27 @@ moving it moves everything at once.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import version as installed_version
-from typing import Any, Final
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 
-from fraud_pipeline.adapters.model_artefacts import dump_estimator, load_estimator
+from fraud_pipeline.adapters import promotions
+from fraud_pipeline.adapters.detector_kinds import DETECTORS, DetectorKind
 from fraud_pipeline.adapters.model_registry import ModelRegistry, ModelVersion
+from fraud_pipeline.adapters.promotions import CHALLENGER, CHAMPION, FRAUD_MODEL, Promotion
 from fraud_pipeline.core.calibration import Calibration
-from fraud_pipeline.core.detectors.base import Detector, setting
+from fraud_pipeline.core.detectors.base import setting
 from fraud_pipeline.core.detectors.ensemble import Ensemble, ScoreReference
-from fraud_pipeline.core.detectors.isolation_forest import IsolationForestDetector
-from fraud_pipeline.core.detectors.local_outlier_factor import LocalOutlierFactorDetector
 from fraud_pipeline.core.errors import ModelArtefactError
 from fraud_pipeline.core.schema import FEATURE_SET_VERSION
 from fraud_pipeline.core.scoring import ScoringModel
 from fraud_pipeline.core.splits import TrainingWindows
+from fraud_pipeline.core.training import FittedDetector
 
-FRAUD_MODEL: Final = "fraud_model"
-CHAMPION: Final = "champion"
-DETECTORS: Final[Mapping[str, type[IsolationForestDetector] | type[LocalOutlierFactorDetector]]] = {
-    "isolation_forest": IsolationForestDetector,
-    "local_outlier_factor": LocalOutlierFactorDetector,
-}
-_ESTIMATOR_FILE, _DETECTOR_FILE, _MODEL_FILE = "estimator.skops", "detector.json", "model.json"
-
-
-@dataclass(frozen=True)
-class StoredDetector:
-    """A detector with the distributions it was trained on.
-
-    Parameters
-    ----------
-    detector : Detector
-    score_reference : ScoreReference
-        Its scores of held-out training rows.
-    feature_references : mapping of column to ScoreReference
-        Its input columns' training distributions.
-    """
-
-    detector: Detector
-    score_reference: ScoreReference
-    feature_references: Mapping[str, ScoreReference]
+_DETECTOR_FILE, _MODEL_FILE = "detector.json", "model.json"
 
 
 @dataclass(frozen=True)
@@ -60,6 +37,7 @@ class ModelCard:
     version: ModelVersion
     calibration: Calibration
     windows: TrainingWindows
+    scoring_mode: str
 
 
 @dataclass(frozen=True)
@@ -98,7 +76,7 @@ class ModelStore:
     def save_detector(
         self,
         name: str,
-        stored: StoredDetector,
+        stored: FittedDetector,
         *,
         windows: TrainingWindows,
         params: Mapping[str, object],
@@ -111,12 +89,12 @@ class ModelStore:
             "feature_references": {k: v.scores.tolist() for k, v in stored.feature_references.items()},
             "windows": windows_to_json(windows),
             "params": dict(params),
-            **_environment(),
+            **_environment([name]),
         }
-        files = {_ESTIMATOR_FILE: dump_estimator(stored.detector.estimator), _DETECTOR_FILE: _encode(document)}
+        files = {**_kind(name).dump(stored.detector.estimator), _DETECTOR_FILE: _encode(document)}
         return self._registry.register(name, files, params=params, metrics=metrics)
 
-    def detector(self, name: str, version: int, sha256: str) -> StoredDetector:
+    def detector(self, name: str, version: int, sha256: str) -> FittedDetector:
         """Load one detector version.
 
         Raises
@@ -131,9 +109,10 @@ class ModelStore:
                 "the registry was altered: restore it or train a new model."
             )
         document = _decode(files, _DETECTOR_FILE, name, version)
-        _require_same_environment(document, f"{name} version {version}")
-        return StoredDetector(
-            DETECTORS[name].restore(load_estimator(files[_ESTIMATOR_FILE]), setting(document, "state")),
+        _require_same_environment(document, [name], f"{name} version {version}")
+        kind = _kind(name)
+        return FittedDetector(
+            kind.detector.restore(kind.load(files), setting(document, "state")),
             _reference(setting(document, "score_reference")),
             {k: _reference(v) for k, v in setting(document, "feature_references").items()},
         )
@@ -146,16 +125,34 @@ class ModelStore:
         *,
         windows: TrainingWindows,
         metrics: Mapping[str, float],
+        scoring_mode: str = "ensemble",
+        normalisation: str = "rank",
     ) -> ModelVersion:
-        """Register a new version of the scoring model; no alias moves."""
+        """Register a new version of the scoring model; no alias moves.
+
+        Parameters
+        ----------
+        detectors : mapping of name to ModelVersion
+            Their registry entries.
+        weights : mapping of name to float
+            Of those detectors that the ensemble blends.
+        calibration : Calibration
+        windows : TrainingWindows
+        metrics : mapping of name to float
+        scoring_mode : {"ensemble", "feedback", "stacked"}
+            What ``anomaly_score`` is made of.
+        normalisation : {"rank", "tail"}
+            How the ensemble brings its detectors to one scale.
+        """
+        method = {"scoring_mode": scoring_mode, "normalisation": normalisation, "weights": dict(weights)}
         document = {
             "detectors": {name: asdict(version) for name, version in detectors.items()},
-            "weights": dict(weights),
+            **method,
             "calibration": calibration.to_json(),
             "windows": windows_to_json(windows),
-            **_environment(),
+            **_environment(detectors),
         }
-        params = {"weights": dict(weights), "threshold": calibration.threshold, **windows_to_json(windows)}
+        params = {**method, "threshold": calibration.threshold, **windows_to_json(windows)}
         return self._registry.register(FRAUD_MODEL, {_MODEL_FILE: _encode(document)}, params=params, metrics=metrics)
 
     def model(self, version: int) -> StoredModel:
@@ -168,19 +165,19 @@ class ModelStore:
         """
         if version not in self._models:
             found, document = self._document(version)
-            _require_same_environment(document, f"{FRAUD_MODEL} version {version}")
-            stored = {
-                name: self.detector(name, int(part["version"]), part["sha256"])
-                for name, part in setting(document, "detectors").items()
-            }
-            ensemble = Ensemble({k: v.score_reference for k, v in stored.items()}, setting(document, "weights"))
+            parts = setting(document, "detectors")
+            _require_same_environment(document, parts, f"{FRAUD_MODEL} version {version}")
+            stored = {name: self.detector(name, int(part["version"]), part["sha256"]) for name, part in parts.items()}
+            weights = setting(document, "weights")
+            blended = {name: part.score_reference for name, part in stored.items() if name in weights}
+            ensemble = Ensemble(blended, weights, setting(document, "normalisation"))
             references: dict[str, ScoreReference] = {}
             for part in stored.values():
                 references |= part.feature_references
             card = _card(found, document)
             self._models[version] = StoredModel(
                 found,
-                ScoringModel({k: v.detector for k, v in stored.items()}, ensemble, card.calibration),
+                ScoringModel({k: v.detector for k, v in stored.items()}, ensemble, card.calibration, card.scoring_mode),
                 card.windows,
                 _threshold_version(document),
                 references,
@@ -197,9 +194,32 @@ class ModelStore:
         version = self._registry.alias(FRAUD_MODEL, CHAMPION)
         return None if version is None else _card(*self._document(version.version))
 
-    def promote(self, version: ModelVersion) -> None:
-        """Move the champion alias."""
-        self._registry.set_alias(FRAUD_MODEL, CHAMPION, version.version)
+    def nominate(self, version: ModelVersion) -> None:
+        """Move the challenger alias, before or without a promotion."""
+        self._registry.set_alias(FRAUD_MODEL, CHALLENGER, version.version)
+
+    def promote(self, version: ModelVersion, *, reason: str = "won", actor: str = "pipeline") -> Promotion:
+        """Move the champion alias and record why and by whom."""
+        return promotions.move_champion(self._registry, version.version, reason=reason, actor=actor)
+
+    def history(self) -> list[Promotion]:
+        """List all promotions and roll-backs, oldest first."""
+        return promotions.history(self._registry)
+
+    def roll_back(self, reason: str, actor: str) -> Promotion:
+        """Make the previous champion champion again; once more goes to the one before it.
+
+        Raises
+        ------
+        ModelArtefactError
+            If there was no champion before, or it can no longer be loaded: then no alias moves.
+        """
+        current = self._registry.alias(FRAUD_MODEL, CHAMPION)
+        target = None if current is None else promotions.champion_before(current.version, self.history())
+        if target is None:
+            raise ModelArtefactError("there is no earlier champion to go back to; promote a version or train a model.")
+        self.model(target)
+        return promotions.move_champion(self._registry, target, reason=reason, actor=actor, is_roll_back=True)
 
     def _document(self, version: int) -> tuple[ModelVersion, dict[str, Any]]:
         found, files = self._registry.read(FRAUD_MODEL, version)
@@ -221,15 +241,31 @@ def _card(version: ModelVersion, document: Mapping[str, Any]) -> ModelCard:
         version,
         Calibration.from_json(setting(document, "calibration")),
         windows_from_json(setting(document, "windows")),
+        str(setting(document, "scoring_mode")),
     )
 
 
-def _environment() -> dict[str, str]:
-    return {"feature_set_version": FEATURE_SET_VERSION, "scikit_learn": installed_version("scikit-learn")}
+def _environment(detectors: Collection[str]) -> dict[str, str]:
+    """Return what has to be the same when the detectors, by name, are loaded."""
+    libraries = sorted({_kind(name).library for name in detectors})
+    return {"feature_set_version": FEATURE_SET_VERSION} | {name: _library_version(name) for name in libraries}
 
 
-def _require_same_environment(document: Mapping[str, Any], what: str) -> None:
-    for name, here in _environment().items():
+def _kind(name: str) -> DetectorKind:
+    if name not in DETECTORS:
+        raise ModelArtefactError(
+            f"{name!r} is no detector that this version stores; choose from {', '.join(DETECTORS)}."
+        )
+    return DETECTORS[name]
+
+
+def _library_version(library: str) -> str:
+    # Asked of the module: the same one comes in distributions of several names.
+    return str(import_module(library).__version__)
+
+
+def _require_same_environment(document: Mapping[str, Any], detectors: Collection[str], what: str) -> None:
+    for name, here in _environment(detectors).items():
         if setting(document, name) != here:
             raise ModelArtefactError(
                 f"{what} was made with {name} {document[name]}, this process has {here}; "

@@ -83,6 +83,8 @@ class LabelColumns(_Columns):
     is_fraud: ColumnName
     label_known_at: ColumnName | None = None
     event_day: ColumnName | None = None
+    scenario: ColumnName | None = None
+    """What kind of fraud it was; only a backtest reads it, to say which kinds are found."""
 
 
 class FileTable(_Description):
@@ -177,11 +179,15 @@ class Source(_Description):
         Three-letter code (ISO 4217) of all its amounts.
     time_zone
         IANA zone of times that carry no offset.
+    folder
+        Folder that the patterns are relative to, itself relative to the description; only a backtest reads
+        it, and without it takes the description's own folder.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,64}$")]
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
     time_zone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
+    folder: str | None = None
     transactions: TransactionTable
     labels: LabelTable | None = None
 
@@ -205,7 +211,9 @@ class Source(_Description):
 
     def to_yaml(self) -> bytes:
         """Return the description as :func:`load_source` reads it."""
-        return yaml.safe_dump(self.model_dump(mode="json", exclude_none=True), sort_keys=False).encode()
+        return yaml.safe_dump(
+            self.model_dump(mode="json", exclude_none=True, exclude={"folder"}), sort_keys=False
+        ).encode()
 
 
 def load_source(path: Path | UPath) -> Source:

@@ -3,6 +3,7 @@
 import errno
 import os
 import sys
+from collections.abc import Callable
 from typing import Final
 
 import typer
@@ -14,7 +15,15 @@ _STORAGE_FAULTS: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, 
 _PANELS: Final = {
     "See it work": (commands.demo, commands.simulate),
     "Run the pipeline": (commands.ingest, commands.run, commands.train, commands.measure, commands.summary),
+    "Models": (commands.backtest, commands.models, commands.promote, commands.rollback),
     "Servers": (commands.ui, commands.psql, commands.migrate, commands.stop),
+}
+_REVIEWS: Final[dict[str, Callable[..., None]]] = {
+    "queue": commands.review_queue,
+    "related": commands.review_related,
+    "close": commands.review_close,
+    "decide": commands.review_decide,
+    "recall": commands.review_recall,
 }
 
 app = typer.Typer(
@@ -27,6 +36,11 @@ app = typer.Typer(
 for panel, panel_commands in _PANELS.items():
     for command in panel_commands:
         app.command(rich_help_panel=panel)(command)
+
+review_app = typer.Typer(help="Look at alerts, decide on them, and see what the decisions say.", no_args_is_help=True)
+for name, review_command in _REVIEWS.items():
+    review_app.command(name)(review_command)
+app.add_typer(review_app, name="review", rich_help_panel="Run the pipeline")
 
 
 def main() -> None:

@@ -9,12 +9,15 @@ from typing import Annotated
 
 import typer
 
-from fraud_pipeline.cli.console import parse_day, parse_window
 from fraud_pipeline.core.errors import ConfigurationError
+from fraud_pipeline.core.splits import parse_day, parse_window
 from fraud_pipeline.settings import Settings
 
 FirstDay = Annotated[str, typer.Option("--from", help="First day, YYYY-MM-DD.")]
 LastDay = Annotated[str, typer.Option("--to", help="Last day, YYYY-MM-DD.")]
+AlertId = Annotated[int, typer.Argument(help="Number of the alert, as `review queue` prints it.")]
+Outcome = Annotated[str, typer.Option(help="confirmed_fraud, false_positive or inconclusive.")]
+By = Annotated[str, typer.Option("--by", help="Who decides.")]
 
 
 def demo() -> None:
@@ -106,6 +109,91 @@ def measure(first: FirstDay, last: LastDay) -> None:
     runs.measure(settings, *days)
 
 
+def backtest(
+    source: Annotated[Path, typer.Option(help="YAML that describes the files; see docs/sources.md.")],
+    train: Annotated[str, typer.Option(help="Training window FROM:TO.")],
+    calibrate: Annotated[str, typer.Option(help="Calibration window FROM:TO, after it.")],
+    test: Annotated[str, typer.Option(help="Test window FROM:TO, after that.")],
+    output: Annotated[Path, typer.Option(help="Folder of the report: report.json, report.html, Parquet.")],
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="Where the files are.", show_default="the YAML's key folder, or the folder of the YAML"),
+    ] = None,
+    label_delay_days: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=3650,
+            help="Every label is known so long after its transaction.",
+            show_default="as the source says",
+        ),
+    ] = None,
+    walk_forward: Annotated[
+        bool,
+        typer.Option("--walk-forward", help="Train anew for every week of the test window; all windows move along."),
+    ] = False,
+    closed_loop: Annotated[
+        bool,
+        typer.Option("--closed-loop", help="Only reviewed alerts are known the next day, all else after the delay."),
+    ] = False,
+    review_capacity: Annotated[
+        int | None, typer.Option(min=1, help="Reviews a day in the closed loop.", show_default="100")
+    ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(min=1, max=100, help="Trainings to average.", show_default="3; 1 for a walk or a closed loop"),
+    ] = None,
+) -> None:
+    """Measure on past days how well the pipeline would have done, knowing only what was known then."""
+    settings = Settings.from_env()
+    windows = parse_window(train), parse_window(calibrate), parse_window(test)
+    from fraud_pipeline.cli import backtests
+
+    backtests.run(
+        settings,
+        source,
+        windows,
+        output,
+        folder=folder,
+        label_delay_days=label_delay_days,
+        walk_forward=walk_forward,
+        closed_loop=closed_loop,
+        review_capacity=review_capacity,
+        seeds=seeds,
+    )
+
+
+def rollback(
+    reason: Annotated[str, typer.Option(help="Why; kept with the model.")],
+    by: Annotated[str, typer.Option("--by", help="Who rolls back.")],
+) -> None:
+    """Let the champion before score again."""
+    settings = Settings.from_env()
+    from fraud_pipeline.cli import models
+
+    models.roll_back(settings, reason, by)
+
+
+def promote(
+    version: Annotated[int, typer.Argument(min=1, help="Version of the model, as `fraud-pipeline models` lists it.")],
+    reason: Annotated[str, typer.Option(help="Why; kept with the model.")],
+    by: Annotated[str, typer.Option("--by", help="Who overrides the verdict.")],
+) -> None:
+    """Let a version score from now on, whatever the comparison said."""
+    settings = Settings.from_env()
+    from fraud_pipeline.cli import models
+
+    models.promote(settings, version, reason, by)
+
+
+def models() -> None:
+    """List the promotions of models: which version, when, by whom and why."""
+    settings = Settings.from_env()
+    from fraud_pipeline.cli import models
+
+    models.print_history(settings)
+
+
 def summary(first: FirstDay, last: LastDay) -> None:
     """Print what was scored, what to expect of the threshold, what came of it, and the most urgent alerts."""
     settings = Settings.from_env()
@@ -148,3 +236,62 @@ def stop() -> None:
     from fraud_pipeline.cli import servers
 
     servers.stop(settings)
+
+
+def review_queue(
+    day: Annotated[str, typer.Option(help="Only transactions of this day, YYYY-MM-DD.", show_default="all days")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Most alerts to list.")] = 20,
+) -> None:
+    """List what waits: the most urgent alerts, and all that was drawn at random."""
+    settings = Settings.from_env()
+    only = parse_day(day) if day else None
+    from fraud_pipeline.cli import reviews
+
+    reviews.queue(settings, only, limit)
+
+
+def review_related(
+    alert_id: AlertId,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Most transactions to list.")] = 50,
+) -> None:
+    """List the same card's and merchant's transactions within 7 days of the alert's, to decide on many at once."""
+    settings = Settings.from_env()
+    from fraud_pipeline.cli import reviews
+
+    reviews.related(settings, alert_id, limit)
+
+
+def review_close(
+    alert_id: AlertId,
+    outcome: Outcome,
+    by: By,
+    version: Annotated[
+        int, typer.Option(min=0, help="Refuse if the alert was changed since this version.", show_default="any")
+    ] = 0,
+) -> None:
+    """Close an alert with its outcome, and say how many related transactions there are to decide on."""
+    settings = Settings.from_env()
+    from fraud_pipeline.cli import reviews
+
+    reviews.close(settings, alert_id, outcome, by, version or None)
+
+
+def review_decide(
+    transaction: Annotated[list[str], typer.Option(help="ID[,ID...] of the transactions; may be given again.")],
+    outcome: Outcome,
+    by: By,
+) -> None:
+    """Decide on many transactions at once: all of them, or none if one is unknown."""
+    settings = Settings.from_env()
+    from fraud_pipeline.cli import reviews
+
+    reviews.decide(settings, transaction, outcome, by)
+
+
+def review_recall(first: FirstDay, last: LastDay) -> None:
+    """Estimate the recall of these days from decided alerts and random reviews, with a 95 % interval."""
+    settings = Settings.from_env()
+    days = parse_day(first), parse_day(last)
+    from fraud_pipeline.cli import reviews
+
+    reviews.recall(settings, *days)

@@ -41,214 +41,173 @@ Risk features count over trailing windows of 1, 7 or 30 days (Le Borgne et al.,
 ``merchant_fraud_rate_*`` is known frauds over known labels, 0 without any.
 """
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from fraud_pipeline.core import profiles
+from fraud_pipeline.core import behaviour, entity_risk, profiles
+from fraud_pipeline.core.columns import FeatureColumns
+from fraud_pipeline.core.days import DAY, microseconds, wall_clock
+from fraud_pipeline.core.entities import Numbering
 from fraud_pipeline.core.errors import InvalidDataError
-from fraud_pipeline.core.schema import EVENT_KEYS, FEATURE_COLUMNS
+from fraud_pipeline.core.schema import TIME_DTYPE
 
-RISK_WINDOW_DAYS: Final = 30
-"""Longest trailing window of merchant and user risk: how far ``recent`` and ``label_events`` reach back.
+RISK_WINDOW_DAYS: Final = entity_risk.WINDOW_DAYS
+"""Longest trailing window: how far ``recent`` reaches back.
 
 Windows are of 24-hour days: where the clocks change, one calendar day more covers them.
 """
 
-RECENT_COLUMNS: Final = ("user_id", "merchant_id", "event_time")
+LABEL_WINDOW_DAYS: Final = entity_risk.WINDOW_DAYS + entity_risk.COMPANY_DAYS
+"""How far back ``label_events`` reach, by ``label_known_at``."""
+
+RECENT_COLUMNS: Final = ("user_id", "merchant_id", "event_time", "amount")
 """What ``build`` needs to know of earlier transactions."""
 
-NIGHT_ENDS_AT: Final = 6
-_SECOND: Final = 1_000_000
-_DAY: Final = 86_400 * _SECOND
+
+@dataclass(frozen=True)
+class History:
+    """What happened before the first partition day that is built.
+
+    Parameters
+    ----------
+    activity : DataFrame
+        ``ACTIVITY_COLUMNS``, one row a user and day (``profiles.summarise_day``), of
+        the ``baseline_days`` partition days before, oldest day first.
+    recent : DataFrame
+        ``RECENT_COLUMNS`` of the transactions of the ``RISK_WINDOW_DAYS`` before, oldest first.
+    """
+
+    activity: pd.DataFrame
+    recent: pd.DataFrame
+
+
+def no_history() -> History:
+    """Nothing happened before: for a history that is built from its first day."""
+    texts = dict.fromkeys(("user_id", "merchant_id"), "str")
+    recent = pd.DataFrame(columns=list(RECENT_COLUMNS)).astype(texts | {"event_time": TIME_DTYPE, "amount": float})
+    return History(profiles.no_activity(), recent)
 
 
 def build(
     transactions: pd.DataFrame,
-    profile: pd.DataFrame,
-    recent: pd.DataFrame,
+    history: History,
     label_events: pd.DataFrame,
     *,
     time_zone: str = "UTC",
+    baseline_days: int = profiles.BASELINE_DAYS,
 ) -> pd.DataFrame:
-    """Build the features of one day of transactions.
+    """Build the features of transactions: of years, of a night, or of one transaction.
+
+    However the days are cut into calls, a row comes out the same to the last bit.
+    For one transaction, pass it as the last row, after those rows of the same day
+    that are its user's or its merchant's (other rows do not matter), with the history
+    of that user and merchant; only the last row of the result is then meant.
 
     Parameters
     ----------
     transactions : DataFrame
-        Valid transactions of the day, sorted by ``(event_time, transaction_id)``.
-    profile : DataFrame
-        ``ACTIVITY_COLUMNS`` of each user, merged over the ``BASELINE_DAYS`` days before the day.
-    recent : DataFrame
-        ``user_id``, ``merchant_id``, ``event_time`` of the transactions of the
-        ``RISK_WINDOW_DAYS`` days before the day, oldest first.
+        Valid transactions of whole partition days, sorted by ``(event_time, transaction_id)``.
+        Identifiers may be categorical.
+    history : History
+        What happened before their first day; see ``no_history``.
     label_events : DataFrame
-        ``user_id``, ``merchant_id``, ``label_known_at``, ``is_fraud``: what became
-        known when, reaching back ``RISK_WINDOW_DAYS``. Later events are ignored.
+        ``entity_risk.EVENT_COLUMNS``: what became known when, in any order, from
+        ``LABEL_WINDOW_DAYS`` before the first day on. What is known later than a row
+        is ignored. The column ``user_amount_zscore_90d`` (may be missing, whole or in
+        places) is that of the labelled transaction; it is needed of frauds only, and
+        where it is missing that of ``transactions`` is taken.
     time_zone : str
-        IANA zone in which hours and weekdays are read.
+        IANA zone of partition days, hours and weekdays.
+    baseline_days : int
+        How many partition days before its own a user's baseline covers.
 
     Returns
     -------
     DataFrame
-        ``EVENT_KEYS`` and ``FEATURE_COLUMNS`` (float64, none missing), in the order of ``transactions``.
+        ``EVENT_KEYS`` and ``FEATURE_COLUMNS`` (float64, all finite), in the order of ``transactions``.
 
     Raises
     ------
     InvalidDataError
-        If the inputs are out of order, the look-back reaches into the day, or a feature comes out not finite.
+        If the inputs are out of order, the history reaches into the days that are
+        built or is not daily, an identifier is missing, or a feature comes out not finite.
     """
-    _require_chronological(transactions, profile, recent)
-    local = transactions["event_time"].dt.tz_convert(time_zone).dt
-    amount = transactions["amount"].to_numpy(dtype=np.float64)
-    hour = local.hour.to_numpy(dtype=np.float64)
-    columns = {
-        "amount": amount,
-        "amount_log1p": np.sign(amount) * np.log1p(np.abs(amount)),
-        "amount_sqrt": np.sign(amount) * np.sqrt(np.abs(amount)),
-        "hour_of_day": hour,
-        "day_of_week": local.day_of_week.to_numpy(dtype=np.float64),
-        "is_weekend": (local.day_of_week.to_numpy() >= 5).astype(np.float64),
-        "is_night": (hour < NIGHT_ENDS_AT).astype(np.float64),
-        "amount_x_hour": amount * hour,
-        "amount_x_night": amount * (hour < NIGHT_ENDS_AT),
-        **_user_baseline(transactions, amount, profile),
-        "user_count_transactions_24h": _count_transactions("user_id", transactions, recent, (1,))[0],
-    }
+    recent, activity = history.recent, history.activity
+    clock = wall_clock(transactions["event_time"], time_zone)
+    _require_chronological(transactions, history, clock, time_zone)
+    _require_finite(transactions, history)
+    users, merchants = Numbering(transactions["user_id"]), Numbering(transactions["merchant_id"])
+    own_amount, own_time = transactions["amount"].to_numpy(dtype=np.float64), microseconds(transactions["event_time"])
+    amount = np.concatenate([recent["amount"].to_numpy(dtype=np.float64), own_amount])
+    time = np.concatenate([microseconds(recent["event_time"]), own_time])
+    user = np.concatenate([users.of(recent["user_id"]), users.codes])
+    merchant = np.concatenate([merchants.of(recent["merchant_id"]), merchants.codes])
+
+    columns = FeatureColumns.empty(len(transactions))
+    behaviour.fill_transaction(columns, own_amount, clock)
+    behaviour.fill_user(columns, users, own_time, clock // DAY, own_amount, activity, time_zone, baseline_days)
+    entity_risk.fill_windows(columns, "user", len(users), user, time, amount)
+    entity_risk.fill_windows(columns, "merchant", len(merchants), merchant, time, amount)
     columns["zscore_x_velocity"] = columns["user_amount_zscore_90d"] * columns["user_count_transactions_24h"]
-    columns |= _merchant_counts(transactions, recent) | _label_history(transactions, label_events)
-    built = pd.concat(
-        [
-            transactions[list(EVENT_KEYS)].reset_index(drop=True),
-            pd.DataFrame({name: columns[name] for name in FEATURE_COLUMNS}),
-        ],
-        axis=1,
-    )
-    _require_finite(built)
-    return built
+    entity_risk.fill_new_merchant(columns, user, merchant, time)
+    entity_risk.fill_labels(columns, transactions, users, merchants, label_events)
+    return columns.frame(transactions)
 
 
-def _user_baseline(transactions: pd.DataFrame, amount: np.ndarray, profile: pd.DataFrame) -> dict[str, np.ndarray]:
-    from fraud_pipeline.core import kernels
+def relabel(built: pd.DataFrame, label_events: pd.DataFrame) -> pd.DataFrame:
+    """Recompute the features that depend on labels, as if other labels had become known.
 
-    user, user_ids = pd.factorize(transactions["user_id"])
-    prior = profile.set_index("user_id").reindex(user_ids)
-    order = np.argsort(user, kind="stable")
-    user = user[order].astype(np.int64)
-    time = _microseconds(transactions["event_time"])[order]
+    Parameters
+    ----------
+    built : DataFrame
+        From ``build``, any number of rows in their order.
+    label_events : DataFrame
+        As for ``build``.
 
-    has_prior = prior["n"].notna()
-    moments = [prior[column].where(has_prior, 0.0).to_numpy(dtype=np.float64) for column in ("n", "mean", "m2")]
-    n, mean, m2 = kernels.running_moments(user, amount[order], *moments)
-    std = profiles.standard_deviation(n, m2)
-    amount = amount[order]
-    known = n > 0
-
-    opens = np.r_[True, user[1:] != user[:-1]] if len(user) else np.empty(0, dtype=bool)
-    longest = profiles.BASELINE_DAYS * _DAY
-    prior_last = _microseconds(prior["last_event_time"])[user]
-    previous = np.where(opens, prior_last, np.r_[0, time[:-1]] if len(time) else time)
-    since_last = np.where(known, time - previous, longest)
-    first_today = time[opens][np.cumsum(opens) - 1] if len(time) else time
-    first = np.where(has_prior.to_numpy()[user], _microseconds(prior["first_event_time"])[user], first_today)
-
-    baseline = {
-        "user_amount_ratio_90d": np.where(known, amount / np.maximum(mean, 1.0), 1.0),
-        "user_amount_zscore_90d": np.where(
-            n >= 2, (amount - mean) / np.maximum.reduce([std, 0.1 * np.abs(mean), np.full_like(std, 0.01)]), 0.0
-        ),
-        "user_seconds_since_last": np.minimum(since_last, longest) / _SECOND,
-        "user_mean_amount_90d": mean,
-        "user_std_amount_90d": std,
-        "user_transactions_per_day_90d": n / np.maximum((time - first) / _DAY, 1.0),
-        "user_amount_deviation_90d": np.where(known, amount - mean, 0.0),
-    }
-    return {name: _unsort(values, order) for name, values in baseline.items()}
+    Returns
+    -------
+    DataFrame
+        What ``build`` gives with these label events.
+    """
+    users, merchants = Numbering(built["user_id"]), Numbering(built["merchant_id"])
+    columns = FeatureColumns.of(built)
+    entity_risk.fill_labels(columns, built, users, merchants, label_events)
+    return columns.frame(built)
 
 
-def _merchant_counts(transactions: pd.DataFrame, recent: pd.DataFrame) -> dict[str, np.ndarray]:
-    windows = (1, 7, 30)
-    counts = _count_transactions("merchant_id", transactions, recent, windows)
-    return {f"merchant_count_transactions_{days}d": count for days, count in zip(windows, counts, strict=True)}
-
-
-def _count_transactions(
-    key: str, transactions: pd.DataFrame, recent: pd.DataFrame, windows: Sequence[int]
-) -> list[np.ndarray]:
-    """Count the entity's transactions in each window (days) that ends with a row, the row included."""
-    from fraud_pipeline.core import kernels
-
-    entity, _ = pd.factorize(pd.concat([recent[key], transactions[key]], ignore_index=True))
-    order = np.argsort(entity, kind="stable")
-    entity = entity[order].astype(np.int64)
-    time = np.r_[_microseconds(recent["event_time"]), _microseconds(transactions["event_time"])][order]
-    counts = [kernels.count_earlier(entity, time, days * _DAY) for days in windows]
-    return [_unsort(count, order)[len(recent) :] + 1.0 for count in counts]
-
-
-def _label_history(transactions: pd.DataFrame, label_events: pd.DataFrame) -> dict[str, np.ndarray]:
-    fraud = label_events["is_fraud"].to_numpy(dtype=bool)
-    frauds, genuine = label_events[fraud], label_events[~fraud]
-    history: dict[str, np.ndarray] = {}
-    for days in (1, 7, 30):
-        history[f"merchant_known_frauds_{days}d"] = _count_labels("merchant_id", transactions, frauds, days)
-    for days in (7, 30):
-        known_frauds = history[f"merchant_known_frauds_{days}d"]
-        known_genuine = _count_labels("merchant_id", transactions, genuine, days)
-        history[f"merchant_known_genuine_{days}d"] = known_genuine
-        history[f"merchant_fraud_rate_{days}d"] = known_frauds / np.maximum(known_frauds + known_genuine, 1.0)
-        history[f"user_known_frauds_{days}d"] = _count_labels("user_id", transactions, frauds, days)
-    return history
-
-
-def _count_labels(key: str, transactions: pd.DataFrame, events: pd.DataFrame, days: int) -> np.ndarray:
-    from fraud_pipeline.core import kernels
-
-    entity, ids = pd.factorize(transactions[key])
-    event_entity = ids.get_indexer(pd.Index(events[key]))
-    seen = event_entity >= 0
-    event_entity, event_time = event_entity[seen], _microseconds(events["label_known_at"])[seen]
-    order = np.argsort(entity, kind="stable")
-    event_order = np.lexsort((event_time, event_entity))
-    counts = kernels.count_known(
-        entity[order].astype(np.int64),
-        _microseconds(transactions["event_time"])[order],
-        event_entity[event_order].astype(np.int64),
-        event_time[event_order],
-        days * _DAY,
-    )
-    return _unsort(counts, order).astype(np.float64)
-
-
-def _microseconds(times: pd.Series) -> np.ndarray:
-    return times.to_numpy(dtype="datetime64[us]").astype(np.int64)
-
-
-def _unsort(values: np.ndarray, order: np.ndarray) -> np.ndarray:
-    unsorted = np.empty_like(values)
-    unsorted[order] = values
-    return unsorted
-
-
-def _require_chronological(transactions: pd.DataFrame, profile: pd.DataFrame, recent: pd.DataFrame) -> None:
+def _require_chronological(
+    transactions: pd.DataFrame, history: History, clock: NDArray[np.int64], time_zone: str
+) -> None:
     time, ids = transactions["event_time"], transactions["transaction_id"]
-    tied = time.eq(time.shift()) & ids.lt(ids.shift())
-    if tied.any() or not time.is_monotonic_increasing:
+    if not time.is_monotonic_increasing or _has_unsorted_ties(microseconds(time), ids):
         raise InvalidDataError("transactions are out of order; sort them by (event_time, transaction_id) first.")
-    if not recent["event_time"].is_monotonic_increasing:
+    recent = history.recent["event_time"]
+    if not recent.is_monotonic_increasing:
         raise InvalidDataError("recent transactions are out of order; sort them by event_time first.")
-    for name, latest in (("recent transactions", recent["event_time"]), ("profiles", profile["last_event_time"])):
-        if len(transactions) and len(latest) and latest.max() >= time.iloc[0]:
-            raise InvalidDataError(f"{name} reach into the day that is built; pass only earlier days.")
+    if (wall_clock(recent[-1:], time_zone) // DAY >= clock[:1] // DAY).any():
+        raise InvalidDataError("recent transactions reach into the days that are built; pass only earlier days.")
 
 
-def _require_finite(built: pd.DataFrame) -> None:
-    finite = np.isfinite(built[list(FEATURE_COLUMNS)].to_numpy())
-    if not finite.all():
-        row, column = np.argwhere(~finite)[0]
-        raise InvalidDataError(
-            f"feature {FEATURE_COLUMNS[column]} of transaction {built['transaction_id'].iloc[row]} is not finite; "
-            "check its amount and the user's daily activity."
-        )
+def _has_unsorted_ties(time: NDArray[np.int64], ids: pd.Series) -> bool:
+    tied = np.flatnonzero(time[1:] == time[:-1])
+    if not len(tied):
+        return False
+    return bool((ids.iloc[tied + 1].to_numpy(dtype=object) < ids.iloc[tied].to_numpy(dtype=object)).any())
+
+
+def _require_finite(transactions: pd.DataFrame, history: History) -> None:
+    for frame, name in ((transactions, "transaction_id"), (history.recent, "user_id")):
+        wrong = ~np.isfinite(frame["amount"].to_numpy(dtype=np.float64))
+        if wrong.any():
+            raise InvalidDataError(
+                f"the amount of {name} {frame[name].iloc[int(wrong.argmax())]} is not finite; reject such rows first."
+            )
+    for name in ("n", "mean", "m2"):
+        wrong = ~np.isfinite(history.activity[name].to_numpy(dtype=np.float64))
+        if wrong.any():
+            user = history.activity["user_id"].iloc[int(wrong.argmax())]
+            raise InvalidDataError(f"the daily activity of user_id {user} is not finite; build it again.")

@@ -1,7 +1,26 @@
-"""What became known about transactions, and when.
+"""What became known about transactions, when, and by whom.
 
-A label is in force from ``label_known_at`` until a later label of the same transaction. A transaction
-that nobody reported counts as genuine, but only once it is as old as the maturity.
+Every label is kept: a later one is one more row. Which of them is in force at an instant follows from one rule:
+
+    Each source speaks with its latest label, and only it can take back what it said. A transaction is a fraud as
+    long as any source says so.
+
+========================== =================== ==========================================================
+earlier                    later               in force afterwards
+========================== =================== ==========================================================
+analyst: false positive    chargeback          fraud: the card holder knows what no pattern shows
+chargeback                 analyst: false      fraud: the file itself has to withdraw it
+                           positive
+analyst: confirmed fraud   file: genuine       fraud: a card that was blocked in time is never charged back
+file: genuine              analyst: confirmed  fraud
+                           fraud
+chargeback                 file: genuine       genuine, unless an analyst says fraud: the file withdrew it
+analyst                    another analyst     the later decision, whether of an alert, in bulk or drawn at random
+unreported at maturity     anybody             what they say
+========================== =================== ==========================================================
+
+At the same instant fraud wins. `inconclusive` is no label: it neither says anything nor takes anything back. A
+transaction that nobody reported counts as genuine, but only once it is as old as the maturity.
 """
 
 from datetime import datetime, timedelta
@@ -13,16 +32,29 @@ from fraud_pipeline.core.errors import InvalidDataError
 from fraud_pipeline.core.schema import EVENT_KEYS, LABEL_COLUMNS, LANDED_LABEL_COLUMNS, TIME_DTYPE
 
 CHARGEBACK_FILE: Final = "chargeback_file"
+ANALYST: Final = "analyst"
 UNREPORTED: Final = "unreported"
-"""The two values of ``label_source`` here: somebody reported it, or nobody did until maturity."""
+"""The values of ``label_source``: a file said it, an analyst decided it, or nobody reported it until maturity."""
 
-EVENT_COLUMNS: Final = ("user_id", "merchant_id", "label_known_at", "is_fraud")
+DECISION_COLUMNS: Final = ("decision_id", "transaction_id", "outcome", "decided_at")
+"""What analysts decided; the outcomes that are labels are those of `IS_FRAUD_OF_OUTCOME`."""
+IS_FRAUD_OF_OUTCOME: Final = {"confirmed_fraud": True, "false_positive": False}
+
+EVENT_COLUMNS: Final = LABEL_COLUMNS
+"""What features need to read of labels: :func:`changes` are the events that they count."""
 
 _DTYPES: Final = dict.fromkeys(LABEL_COLUMNS, "str") | {
     "event_time": TIME_DTYPE,
     "is_fraud": "bool",
     "label_known_at": TIME_DTYPE,
 }
+_LANDED_DTYPES: Final = dict.fromkeys(LANDED_LABEL_COLUMNS, "str") | {
+    "is_fraud": "bool",
+    "label_known_at": TIME_DTYPE,
+    "delay_days": "float64",
+    "row_number": "int64",
+}
+_ORDER: Final = ["label_known_at", "transaction_id", "label_source"]
 
 
 def no_labels() -> pd.DataFrame:
@@ -30,8 +62,45 @@ def no_labels() -> pd.DataFrame:
     return pd.DataFrame(columns=list(LABEL_COLUMNS)).astype(_DTYPES)
 
 
-def merge(landed: pd.DataFrame, transactions: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Join landed labels to their transactions.
+def nothing_landed() -> pd.DataFrame:
+    """Return `LANDED_LABEL_COLUMNS` without rows."""
+    return pd.DataFrame(columns=list(LANDED_LABEL_COLUMNS)).astype(_LANDED_DTYPES)
+
+
+def from_decisions(decisions: pd.DataFrame) -> pd.DataFrame:
+    """Give the decisions that are labels the form of landed labels.
+
+    Parameters
+    ----------
+    decisions
+        `DECISION_COLUMNS`.
+
+    Returns
+    -------
+    DataFrame
+        `LANDED_LABEL_COLUMNS` without what is inconclusive; ``row_number`` is the number of the decision.
+    """
+    conclusive = decisions[decisions["outcome"].isin(list(IS_FRAUD_OF_OUTCOME))].reset_index(drop=True)
+    landed = pd.DataFrame(
+        {
+            "transaction_id": conclusive["transaction_id"],
+            "is_fraud": conclusive["outcome"].map(IS_FRAUD_OF_OUTCOME),
+            "label_known_at": conclusive["decided_at"],
+            "delay_days": float("nan"),
+            "event_day": None,
+            "source_name": ANALYST,
+            "source_file": "",
+            "row_number": conclusive["decision_id"],
+            "file_sha256": "",
+        }
+    )
+    return landed[list(LANDED_LABEL_COLUMNS)].astype(_LANDED_DTYPES)
+
+
+def merge(
+    landed: pd.DataFrame, transactions: pd.DataFrame, source: str = CHARGEBACK_FILE
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Join labels of one source to their transactions.
 
     A label without a time of its own is known ``delay_days`` after its transaction's ``event_time``.
     Where labels of one transaction became known at the same instant, one is kept: if they disagree,
@@ -43,6 +112,8 @@ def merge(landed: pd.DataFrame, transactions: pd.DataFrame) -> tuple[pd.DataFram
         `LANDED_LABEL_COLUMNS`.
     transactions
         At least `EVENT_KEYS`. Of a repeated ``transaction_id`` the first row counts.
+    source
+        The ``label_source`` of all of them.
 
     Returns
     -------
@@ -66,7 +137,7 @@ def merge(landed: pd.DataFrame, transactions: pd.DataFrame) -> tuple[pd.DataFram
     joined = landed.merge(events, on="transaction_id", how="left")
     delay = pd.to_timedelta(joined["delay_days"], unit="D")
     joined["label_known_at"] = joined["label_known_at"].fillna(joined["event_time"] + delay).astype(TIME_DTYPE)
-    joined["label_source"] = CHARGEBACK_FILE
+    joined["label_source"] = source
 
     unknown = joined["event_time"].isna()
     premature = joined["label_known_at"] < joined["event_time"]
@@ -82,60 +153,101 @@ def merge(landed: pd.DataFrame, transactions: pd.DataFrame) -> tuple[pd.DataFram
 
 def of_day(
     landed: pd.DataFrame,
+    decided: pd.DataFrame,
     transactions: pd.DataFrame,
     maturing: pd.DataFrame | None,
     reported_before: pd.Series,
     maturity: timedelta,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Collect what became known on one day: labels that landed, and transactions that matured unreported.
+    """Collect what became known on one day: by file, by analysts, and by maturing unreported.
 
     A label that comes after its transaction matured is one more label and takes nothing back: so
     whatever is learnt later, what was known before stays as it is.
 
     Parameters
     ----------
-    landed, transactions
-        Labels known on the day, and the transactions they may belong to; see :func:`merge`.
+    landed, decided
+        Labels of files and decisions of analysts (see :func:`from_decisions`) that became known on the day.
+    transactions
+        The transactions that they may belong to; see :func:`merge`.
     maturing
         Transactions (`EVENT_KEYS`) that reach the maturity on the day; None for none.
     reported_before
-        Identifiers of transactions with a label known before the day.
+        Identifiers of transactions with a label of a file or an analyst known before the day.
     maturity
         Age at which an unreported transaction counts as genuine.
 
     Returns
     -------
     labels, unmatched
-        As from :func:`merge`; what matured has the source `UNREPORTED`.
+        As from :func:`merge`, one row for each transaction, source and instant; what matured has the source
+        `UNREPORTED`.
     """
-    labels, unmatched = merge(landed, transactions)
-    if maturing is None:
-        return labels, unmatched
-    # Not Series.isin, which goes through Python strings: 20 times slower.
-    already = pd.Index(reported_before.unique()).get_indexer(pd.Index(maturing["transaction_id"]))
-    candidates = maturing[already < 0]
-    both = pd.concat([labels, _unreported(candidates, labels, maturity)])
-    return both.sort_values(["label_known_at", "transaction_id"], ignore_index=True), unmatched
+    charged, without_charge = merge(landed, transactions)
+    judged, without_judgement = merge(decided, transactions, ANALYST)
+    labels = pd.concat([charged, judged])
+    unmatched = pd.concat([without_charge, without_judgement], ignore_index=True)
+    if maturing is not None:
+        # Not Series.isin, which goes through Python strings: 20 times slower.
+        already = pd.Index(reported_before.unique()).get_indexer(pd.Index(maturing["transaction_id"]))
+        labels = pd.concat([labels, _unreported(maturing[already < 0], labels, maturity)])
+    return labels.sort_values(_ORDER, ignore_index=True), unmatched
 
 
 def current(labels: pd.DataFrame, as_of: datetime | None = None) -> pd.DataFrame:
-    """Return for each transaction the label in force at `as_of`: the latest of those known before it.
+    """Return for each transaction the label in force at `as_of`, by the rule at the top of this module.
 
     Parameters
     ----------
     labels
-        `LABEL_COLUMNS`, of any sources. At the same instant fraud wins.
+        `LABEL_COLUMNS`, of any sources, in any order.
     as_of
         With a time zone; all labels count by default. A label known at this very instant does not yet.
 
     Returns
     -------
     DataFrame
-        `LABEL_COLUMNS` sorted by ``(label_known_at, transaction_id)``, one row for each transaction.
+        `LABEL_COLUMNS` sorted by ``(label_known_at, transaction_id)``, one row for each transaction: the newest
+        of those labels that say what is in force.
     """
     known = labels if as_of is None else labels[labels["label_known_at"] < as_of]
-    known = known.sort_values(["label_known_at", "transaction_id", "is_fraud"], kind="stable")
-    return known.drop_duplicates("transaction_id", keep="last", ignore_index=True)
+    known = known.sort_values(["label_known_at", "transaction_id", "is_fraud", "label_source"], kind="stable")
+    latest = known.drop_duplicates(["transaction_id", "label_source"], keep="last")
+    # Fraud after genuine, and otherwise in the order of time.
+    in_force = latest.sort_values("is_fraud", kind="stable").drop_duplicates("transaction_id", keep="last")
+    return in_force.sort_values(["label_known_at", "transaction_id"], ignore_index=True)
+
+
+def changes(labels: pd.DataFrame) -> pd.DataFrame:
+    """Return the labels that changed what was in force: a fraud that a second source confirms is one fraud.
+
+    What comes later changes nothing before it.
+
+    Parameters
+    ----------
+    labels
+        `EVENT_COLUMNS` at least, in any order. A change is one against what these labels say.
+
+    Returns
+    -------
+    DataFrame
+        The same columns, sorted by ``(label_known_at, transaction_id)``; ``is_fraud`` is what is in force from then
+        on.
+    """
+    ordered = labels.sort_values([*_ORDER, "is_fraud"], ignore_index=True)
+    repeated = ordered["transaction_id"].duplicated(keep=False)
+    several = ordered[repeated]
+    transaction = several["transaction_id"]
+    says_fraud = pd.Series(False, index=several.index)
+    for source in several["label_source"].unique():
+        said = several["is_fraud"].astype("float64").where(several["label_source"] == source)
+        says_fraud |= said.groupby(transaction).ffill() == 1.0
+    # What is in force after an instant is known at the last of its labels.
+    settled = several.assign(is_fraud=says_fraud)
+    settled = settled.drop_duplicates(["transaction_id", "label_known_at"], keep="last")
+    before = settled.groupby("transaction_id")["is_fraud"].shift()
+    news = settled[before.isna() | (before != settled["is_fraud"])]
+    return pd.concat([ordered[~repeated], news]).sort_values(["label_known_at", "transaction_id"], ignore_index=True)
 
 
 def _unreported(transactions: pd.DataFrame, labels: pd.DataFrame, maturity: timedelta) -> pd.DataFrame:

@@ -8,7 +8,10 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
+from pandas.api.extensions import ExtensionArray
 
+from fraud_pipeline.core.days import DAY, wall_clock
+from fraud_pipeline.core.entities import Numbering
 from fraud_pipeline.core.schema import ACTIVITY_COLUMNS, TIME_DTYPE
 
 BASELINE_DAYS: Final = 90
@@ -29,16 +32,38 @@ def summarise_day(transactions: pd.DataFrame) -> pd.DataFrame:
         One row a user, sorted by ``user_id``, with ``ACTIVITY_COLUMNS``: ``n``
         (count), ``mean`` (money), ``m2`` (money squared), first and last ``event_time``.
     """
+    return _summarise(transactions, np.zeros(len(transactions), dtype=np.int64)).sort_values(
+        "user_id", ignore_index=True
+    )
+
+
+def summarise_days(transactions: pd.DataFrame, time_zone: str) -> pd.DataFrame:
+    """Summarise many days of transactions per user and partition day.
+
+    Parameters
+    ----------
+    transactions : DataFrame
+        Valid transactions, sorted by ``(event_time, transaction_id)``.
+    time_zone : str
+        IANA zone of partition days.
+
+    Returns
+    -------
+    DataFrame
+        One row a user and day, oldest day first; columns as from ``summarise_day``.
+    """
+    return _summarise(transactions, wall_clock(transactions["event_time"], time_zone) // DAY)
+
+
+def _summarise(transactions: pd.DataFrame, day: np.ndarray) -> pd.DataFrame:
     from fraud_pipeline.core import kernels
 
-    user, user_ids = pd.factorize(transactions["user_id"], sort=True)
-    ordered = np.argsort(user, kind="stable")
-    amount = transactions["amount"].to_numpy(dtype=np.float64)[ordered]
-    n, mean, m2 = kernels.merge_moments(
-        user[ordered].astype(np.int64), np.ones(len(amount)), amount, np.zeros(len(amount)), len(user_ids)
-    )
-    times = transactions.groupby(user)["event_time"]
-    return _activity(user_ids, n, mean, m2, times.min(), times.max())
+    users = Numbering(transactions["user_id"])
+    code, first, last = np.empty((3, len(day)), dtype=np.int64)
+    codes = kernels.number_days(users.codes, day, len(users), code, first, last)
+    moments = kernels.summarise(code, transactions["amount"].to_numpy(dtype=np.float64), codes)
+    times = transactions["event_time"].array
+    return _activity(users.names[users.codes[first[:codes]]], moments, times[first[:codes]], times[last[:codes]])
 
 
 def no_activity() -> pd.DataFrame:
@@ -65,11 +90,12 @@ def merge(daily: pd.DataFrame) -> pd.DataFrame:
     """
     from fraud_pipeline.core import kernels
 
-    user, user_ids = pd.factorize(daily["user_id"], sort=True)
-    n, mean, m2 = (daily[column].to_numpy(dtype=np.float64) for column in ("n", "mean", "m2"))
-    n, mean, m2 = kernels.merge_moments(user.astype(np.int64), n, mean, m2, len(user_ids))
-    grouped = daily.groupby(user)
-    return _activity(user_ids, n, mean, m2, grouped["first_event_time"].min(), grouped["last_event_time"].max())
+    users = Numbering(daily["user_id"])
+    parts = daily[["n", "mean", "m2"]].to_numpy(dtype=np.float64)
+    moments = kernels.merge(users.codes, parts, len(users))
+    times = daily.groupby(users.codes)
+    first, last = times["first_event_time"].min().array, times["last_event_time"].max().array
+    return _activity(users.names, moments, first, last).sort_values("user_id", ignore_index=True)
 
 
 def standard_deviation(n: np.ndarray, m2: np.ndarray) -> np.ndarray:
@@ -87,17 +113,15 @@ def standard_deviation(n: np.ndarray, m2: np.ndarray) -> np.ndarray:
     return deviation
 
 
-def _activity(
-    user_ids: pd.Index, n: np.ndarray, mean: np.ndarray, m2: np.ndarray, first: pd.Series, last: pd.Series
-) -> pd.DataFrame:
+def _activity(user_ids: pd.Index, moments: np.ndarray, first: ExtensionArray, last: ExtensionArray) -> pd.DataFrame:
     frame = pd.DataFrame(
         {
             "user_id": pd.Series(user_ids, dtype="str"),
-            "n": n.astype(np.int64),
-            "mean": mean,
-            "m2": m2,
-            "first_event_time": first.array,
-            "last_event_time": last.array,
+            "n": moments[:, 0].astype(np.int64),
+            "mean": moments[:, 1],
+            "m2": moments[:, 2],
+            "first_event_time": first,
+            "last_event_time": last,
         }
     )
     return frame.astype(dict.fromkeys(("first_event_time", "last_event_time"), TIME_DTYPE))[list(ACTIVITY_COLUMNS)]

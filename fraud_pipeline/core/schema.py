@@ -67,21 +67,42 @@ BEHAVIOURAL_FEATURES: Final = (
     "zscore_x_velocity",
 )
 RISK_FEATURES: Final = (
+    "user_count_transactions_7d",
+    "user_count_transactions_30d",
+    "user_mean_amount_1d",
+    "user_mean_amount_7d",
+    "user_mean_amount_30d",
     "merchant_count_transactions_1d",
     "merchant_count_transactions_7d",
     "merchant_count_transactions_30d",
+    "merchant_mean_amount_1d",
+    "merchant_mean_amount_7d",
+    "merchant_mean_amount_30d",
     "merchant_known_frauds_1d",
     "merchant_known_frauds_7d",
     "merchant_known_frauds_30d",
+    "merchant_known_genuine_1d",
     "merchant_known_genuine_7d",
     "merchant_known_genuine_30d",
+    "merchant_fraud_rate_1d",
     "merchant_fraud_rate_7d",
     "merchant_fraud_rate_30d",
+    "merchant_genuine_share_7d",
+    "merchant_genuine_share_30d",
+    "merchant_days_since_known_fraud",
+    "merchant_unexplained_frauds_7d",
+    "merchant_unexplained_frauds_30d",
     "user_known_frauds_7d",
     "user_known_frauds_30d",
+    "user_known_genuine_7d",
+    "user_known_genuine_30d",
+    "user_days_since_known_fraud",
+    "is_new_merchant_30d",
 )
+"""Entity risk: trailing windows of 1, 7 and 30 days; the user's 1-day count is ``user_count_transactions_24h``."""
+
 FEATURE_COLUMNS: Final = (*BEHAVIOURAL_FEATURES, *RISK_FEATURES)
-FEATURE_SET_VERSION: Final = "1"
+FEATURE_SET_VERSION: Final = "2"
 """Raised whenever a feature's definition changes; part of every score's lineage."""
 
 LINEAGE_COLUMNS: Final = ("run_id", "model_version", "artefact_sha256", "threshold_version", "feature_set_version")
@@ -92,6 +113,8 @@ SCORE_COLUMNS: Final = (
     "amount",
     "isolation_forest_score",
     "local_outlier_factor_score",
+    "ensemble_score",
+    "feedback_classifier_score",
     "anomaly_score",
     "score_percentile",
     "confidence",

@@ -1,7 +1,17 @@
-"""From features to scores: each detector, their ensemble, its percentile and confidence."""
+"""From features to scores: each detector, their ensemble, the anomaly score, its percentile and confidence.
+
+What ``anomaly_score`` is made of is the model's scoring mode:
+
+============ ==========================================================================================
+``ensemble`` The weighted blend of the label-free detectors; all there is before labels arrive.
+``feedback`` The score of the feedback classifier, which learnt from matured labels.
+``stacked``  The same with the label-free detectors' scores among the classifier's inputs.
+============ ==========================================================================================
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -10,7 +20,11 @@ from fraud_pipeline.core import risk
 from fraud_pipeline.core.calibration import Calibration
 from fraud_pipeline.core.detectors.base import Detector, Floats
 from fraud_pipeline.core.detectors.ensemble import Ensemble, ScoreReference
+from fraud_pipeline.core.errors import ConfigurationError
 from fraud_pipeline.core.schema import EVENT_KEYS, SCORE_COLUMNS
+
+MODES: Final = ("ensemble", "feedback", "stacked")
+FEEDBACK_CLASSIFIER: Final = "feedback_classifier"
 
 
 @dataclass(frozen=True)
@@ -20,19 +34,54 @@ class ScoringModel:
     Parameters
     ----------
     detectors : mapping of name to Detector
+        The label-free detectors, and the feedback classifier unless the mode is ``ensemble``.
     ensemble : Ensemble
-        References and weights of the same names.
+        References and weights of the label-free detectors.
     calibration : Calibration
+    mode : {"ensemble", "feedback", "stacked"}
+        What ``anomaly_score`` is made of.
+
+    Raises
+    ------
+    ConfigurationError
+        If the mode is not known, or needs a classifier that is not there.
     """
 
     detectors: Mapping[str, Detector]
     ensemble: Ensemble
     calibration: Calibration
+    mode: str = "ensemble"
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise ConfigurationError(f"scoring mode {self.mode!r} is not known; choose from {', '.join(MODES)}.")
+        if self.mode != "ensemble" and FEEDBACK_CLASSIFIER not in self.detectors:
+            raise ConfigurationError(f"scoring mode {self.mode} needs a feedback classifier; train a new model.")
+
+    def anomaly_score(self, raw: Mapping[str, Floats]) -> Floats:
+        """Make the anomaly score of the detectors' raw scores; in [0, 1], HIGHER = MORE ANOMALOUS."""
+        return self.ensemble.blend(raw) if self.mode == "ensemble" else raw[FEEDBACK_CLASSIFIER]
 
 
 def detector_scores(features: pd.DataFrame, detectors: Mapping[str, Detector]) -> dict[str, Floats]:
-    """Raw score of every detector for every row; HIGHER = MORE ANOMALOUS."""
-    return {name: detector.score(features) for name, detector in detectors.items()}
+    """Raw score of every detector for every row; HIGHER = MORE ANOMALOUS.
+
+    The feedback classifier comes last, since it may read the scores of the others.
+    """
+    raw = {name: detector.score(features) for name, detector in detectors.items() if name != FEEDBACK_CLASSIFIER}
+    if FEEDBACK_CLASSIFIER in detectors:
+        raw[FEEDBACK_CLASSIFIER] = detectors[FEEDBACK_CLASSIFIER].score(with_scores(features, raw))
+    return raw
+
+
+def with_scores(features: pd.DataFrame, raw: Mapping[str, Floats]) -> pd.DataFrame:
+    """Add each raw score as a column ``<detector>_score``."""
+    return features.assign(**{score_column(name): values for name, values in raw.items()})
+
+
+def score_column(detector: str) -> str:
+    """Name the column that holds a detector's raw score."""
+    return f"{detector}_score"
 
 
 def score(features: pd.DataFrame, model: ScoringModel) -> pd.DataFrame:
@@ -49,18 +98,19 @@ def score(features: pd.DataFrame, model: ScoringModel) -> pd.DataFrame:
     DataFrame
         ``SCORE_COLUMNS``, n rows in the order of ``features``. ``anomaly_score``,
         ``score_percentile`` (rank among the calibration window's scores) and
-        ``confidence`` are in [0, 1]; no score is a probability of fraud.
+        ``confidence`` are in [0, 1]; no score is a probability of fraud. The classifier's score is
+        missing where the model has none.
     """
     raw = detector_scores(features, model.detectors)
-    anomaly_score = model.ensemble.blend(raw)
+    anomaly_score = model.anomaly_score(raw)
     calibration = model.calibration
-    scores = features[[*EVENT_KEYS, "amount"]].copy()
-    for name, values in raw.items():
-        scores[f"{name}_score"] = values
+    scores = with_scores(features[[*EVENT_KEYS, "amount"]], {FEEDBACK_CLASSIFIER: np.full(len(features), np.nan)} | raw)
+    scores["ensemble_score"] = model.ensemble.blend(raw)
     scores["anomaly_score"] = anomaly_score
     scores["score_percentile"] = calibration.reference.rank(anomaly_score)
     scores["confidence"] = confidence(anomaly_score, calibration.threshold, calibration.reference)
-    assigned = risk.assign(scores, calibration.cutoffs, calibration.alert_amount_median)
+    known_frauds = features["user_known_frauds_30d"].to_numpy()
+    assigned = risk.assign(scores, calibration.cutoffs, calibration.alert_amount_median, known_frauds)
     return assigned[list(SCORE_COLUMNS)]
 
 

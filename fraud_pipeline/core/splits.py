@@ -100,3 +100,84 @@ class TrainingWindows:
     def known_before(self) -> datetime:
         """The instant before which a label must be known to be used."""
         return datetime.combine(self.as_of, time.min, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class BacktestRound:
+    """One round of a backtest: train, calibrate, wait until labels are known, test.
+
+    Parameters
+    ----------
+    windows : TrainingWindows
+        ``as_of`` is the first day of the test: only what was known before it is used.
+    test_to : date
+        Last day of the test.
+    """
+
+    windows: TrainingWindows
+    test_to: date
+
+    @property
+    def test_from(self) -> date:
+        """First day of the test."""
+        return self.windows.as_of
+
+    def shifted(self, days: int, last: date) -> "BacktestRound":
+        """Move all windows by ``days``; the test ends on ``last`` at the latest."""
+        dates = {name: getattr(self.windows, name) + days * ONE_DAY for name in TrainingWindows.__dataclass_fields__}
+        return BacktestRound(TrainingWindows(**dates), min(self.test_to + days * ONE_DAY, last))
+
+
+def walk_forward(windows: TrainingWindows, test_to: date, *, step_days: int = 7) -> list[BacktestRound]:
+    """Cut a test range into rounds of ``step_days``; all windows move along.
+
+    Parameters
+    ----------
+    windows : TrainingWindows
+        Of the first round; ``as_of`` is the first day of the test range.
+    test_to : date
+        Last day of the test range.
+    step_days : int
+
+    Returns
+    -------
+    list of BacktestRound
+        In order; together their tests cover the range.
+    """
+    first = BacktestRound(windows, min(windows.as_of + (step_days - 1) * ONE_DAY, test_to))
+    days = (test_to - windows.as_of).days + 1
+    return [first.shifted(shift, test_to) for shift in range(0, days, step_days)]
+
+
+def parse_day(text: str) -> date:
+    """Read a day given on the command line.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is not a date, or one that no transaction can have.
+    """
+    try:
+        day = date.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigurationError(f"{text!r} is not a day; give YYYY-MM-DD.") from error
+    if not 1970 <= day.year < 2200:
+        raise ConfigurationError(f"{day} is out of range; give a day from 1970 to 2199.")
+    return day
+
+
+def parse_window(text: str) -> tuple[date, date]:
+    """Read a window ``FROM:TO`` given on the command line, both ends included.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is not two dates in order.
+    """
+    first, separator, last = text.partition(":")
+    if not separator:
+        raise ConfigurationError(f"{text!r} is not a window; give FROM:TO as YYYY-MM-DD:YYYY-MM-DD.")
+    window = parse_day(first), parse_day(last)
+    if window[0] > window[1]:
+        raise ConfigurationError(f"{text!r} runs backwards; give the earlier day first.")
+    return window

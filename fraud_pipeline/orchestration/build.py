@@ -8,13 +8,16 @@ import dagster as dg
 from fraud_pipeline.core.errors import ConfigurationError
 from fraud_pipeline.orchestration.assets import (
     alerts,
+    backtests,
     calibration,
     detectors,
+    drift,
     features,
     labels,
     metrics,
     profiles,
     promotion,
+    reviews,
     scoring,
     transactions,
 )
@@ -24,7 +27,21 @@ from fraud_pipeline.orchestration.schedules import build_schedules
 from fraud_pipeline.orchestration.sensors import build_sensors
 from fraud_pipeline.settings import Settings
 
-_STAGES = (transactions, labels, profiles, features, detectors, calibration, promotion, scoring, alerts, metrics)
+_STAGES = (
+    transactions,
+    labels,
+    profiles,
+    features,
+    detectors,
+    calibration,
+    promotion,
+    scoring,
+    alerts,
+    reviews,
+    metrics,
+    drift,
+    backtests,
+)
 
 
 def build_definitions(settings: Settings, *, resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:

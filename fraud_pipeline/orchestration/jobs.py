@@ -9,6 +9,7 @@ SCORE: Final = "score_nightly"
 MERGE_LABELS: Final = "merge_labels"
 MEASURE: Final = "measure_alerts"
 TRAIN: Final = "train_models"
+BACKTEST: Final = "backtest"
 
 _PREPARED = dg.AssetSelection.groups("ingestion", "features")
 # Which runs exclude each other is said by the pools of their assets: a run from the UI has no tags of a job.
@@ -44,6 +45,11 @@ def build_jobs() -> dict[str, Any]:  # Dagster does not export the type of an as
             selection=dg.AssetSelection.groups("training"),
             tags={"dagster/max_retries": "1"},
             description="Train the detectors, calibrate the threshold, promote the model if it wins.",
+        ),
+        dg.define_asset_job(
+            BACKTEST,
+            selection=dg.AssetSelection.groups("backtest"),
+            description="Measure on past days how well the pipeline would have done.",
         ),
     ]
     return {job.name: job for job in jobs}

@@ -71,10 +71,11 @@ def test_time_of_raising_may_be_given(database: Database) -> None:
 
 def test_transaction_has_one_alert_for_ever_and_what_analysts_and_the_first_run_wrote_stays(database: Database) -> None:
     insert_new(database, new_alerts("t1", "t2"))
-    decision = {"status": "closed", "outcome": "confirmed_fraud", "assignee": "eve", "version": 2}
+    decision = {"status": "closed", "outcome": "confirmed_fraud", "assignee": "eve"}
     with database.begin() as connection:
         connection.execute(update(alerts).where(alerts.c.transaction_id == "t1").values(decision))
         before = connection.execute(select(alerts).order_by(alerts.c.alert_id)).all()
+    assert [row.version for row in before] == [2, 1]
     again = new_alerts("t1", "t2", "t3", anomaly_score=0.1, risk_level="LOW", model_version="2")
     assert insert_new(database, again) == 1
     assert insert_new(database, again) == 0
@@ -163,6 +164,14 @@ def test_risk_levels_are_counted_over_the_days_and_absent_ones_are_zero(database
     insert_new(database, new_alerts("d", day=NEXT_DAY))
     assert count_by_risk(database, DAY, DAY) == {"LOW": 0, "MEDIUM": 0, "HIGH": 2, "CRITICAL": 1}
     assert count_by_risk(database, DAY, NEXT_DAY) == {"LOW": 0, "MEDIUM": 0, "HIGH": 3, "CRITICAL": 1}
+
+
+def test_what_was_drawn_at_random_is_no_alert(database: Database) -> None:
+    insert_new(database, new_alerts("a"))
+    insert_new(database, new_alerts("b", risk_level="LOW", priority=5, selection="random_sample"))
+    assert count_by_risk(database, DAY, DAY) == {"LOW": 0, "MEDIUM": 0, "HIGH": 1, "CRITICAL": 0}
+    assert most_urgent(database, 9)["transaction_id"].tolist() == ["a"]
+    assert alerts_of_day(database, DAY)["transaction_id"].tolist() == ["a"]
 
 
 def test_alerts_of_a_day_are_in_the_order_of_their_transactions(database: Database) -> None:

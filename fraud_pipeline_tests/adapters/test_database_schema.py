@@ -72,6 +72,7 @@ def test_core_tables_carry_features_lineage_and_enough_indexes() -> None:
         "transaction_features",
         "anomaly_scores",
         "alerts",
+        "review_decisions",
         "model_metrics",
         "user_profiles",
     }
@@ -115,7 +116,7 @@ def test_upgrade_of_a_current_schema_keeps_the_rows(database: Database) -> None:
 
 
 def test_schema_behind_names_both_revisions_and_the_remedy(empty_database: Database) -> None:
-    with pytest.raises(DatabaseError, match=r"revision none .*revision 0001 is needed.*`fraud-pipeline migrate`"):
+    with pytest.raises(DatabaseError, match=r"revision none .*revision \d{4} is needed.*`fraud-pipeline migrate`"):
         empty_database.require_current_schema()
 
 
@@ -205,6 +206,7 @@ LINEAGE = dict.fromkeys(LINEAGE_COLUMNS, "1")
 DETECTORS = {"isolation_forest_score": 0.4, "local_outlier_factor_score": 1.2, "is_alert": False}
 SCORE = {**EVENT, **DETECTORS, **VERDICT, **LINEAGE}
 ALERT = {**EVENT, **VERDICT, **LINEAGE, "merchant_id": "m1", "amount": 12.34, "reasons": [], "reason_text": ""}
+DECISION = {"transaction_id": "t1", "outcome": "false_positive", "decided_by": "ada", "origin": "bulk"}
 PROFILE = {
     "user_id": "u1",
     "as_of_day": "2026-01-02",
@@ -233,6 +235,14 @@ REFUSED: dict[str, list[tuple[dict[str, object], str]]] = {
         ({"outcome": "nonsense", "status": "closed"}, "ck_alerts_outcome"),
         ({"reasons": {"a": 1}}, "ck_alerts_reasons"),
         ({"version": 0}, "ck_alerts_version"),
+        ({"selection": "whim"}, "ck_alerts_selection"),
+    ],
+    "review_decisions": [
+        ({"outcome": "nonsense"}, "ck_review_decisions_outcome"),
+        ({"decided_by": ""}, "ck_review_decisions_decided_by"),
+        ({"origin": "dream", "alert_id": 1}, "ck_review_decisions_origin"),
+        ({"origin": "alert"}, "ck_review_decisions_alert_id"),
+        ({"alert_id": 1}, "ck_review_decisions_alert_id"),
     ],
     "user_profiles": [
         ({"n": 0}, "ck_user_profiles_n"),
@@ -243,7 +253,9 @@ REFUSED: dict[str, list[tuple[dict[str, object], str]]] = {
 
 
 @pytest.mark.parametrize(
-    ("table", "row"), [("anomaly_scores", SCORE), ("alerts", ALERT), ("user_profiles", PROFILE)], ids=list(REFUSED)
+    ("table", "row"),
+    [("anomaly_scores", SCORE), ("alerts", ALERT), ("review_decisions", DECISION), ("user_profiles", PROFILE)],
+    ids=list(REFUSED),
 )
 def test_tables_refuse_values_that_mean_nothing(database: Database, table: str, row: dict[str, object]) -> None:
     for change, reason in REFUSED[table]:

@@ -101,6 +101,16 @@ def test_an_alias_cannot_point_to_a_version_that_does_not_exist(registry: ModelR
         registry.set_alias("forest", "champion", 2)
 
 
+def test_tags_of_a_model_are_set_and_replaced(registry: ModelRegistry) -> None:
+    assert registry.tags("forest") == {}
+    register(registry)
+    registry.set_tag("forest", "owner", "risk")
+    registry.set_tag("forest", "owner", "fraud")
+    assert registry.tags("forest") == {"owner": "fraud"}
+    with pytest.raises(ModelArtefactError, match=r"Tag 'owner' of model other was not set: .*not found"):
+        registry.set_tag("other", "owner", "risk")
+
+
 def flip_a_byte(model: Path) -> None:
     content = bytearray((model / "model.skops").read_bytes())
     content[1000] ^= 1

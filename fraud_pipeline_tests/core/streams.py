@@ -1,5 +1,6 @@
 """Streams of transactions and labels with the times that matter: ties, midnights, the very edge of a window."""
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -48,8 +49,25 @@ def streams(draw: st.DrawFn, days: tuple[int, ...] = EDGE_DAYS, max_rows: int = 
         Row(time, name, user, merchant, amount)
         for name, (time, user, merchant, amount) in zip(names, drawn, strict=True)
     )
-    # At, just before and a whole window after a transaction: where "before" and "within" turn.
-    lags = st.sampled_from((0, -1, 1, DAY, 7 * DAY, 30 * DAY, 30 * DAY + 1))
-    near = st.builds(lambda row, lag: row.time + lag, st.sampled_from(rows), lags)
-    events = st.builds(Event, near | times, _users | st.just("u9"), _merchants | st.just("m9"), st.booleans())
-    return Stream(rows, draw(st.lists(events, max_size=15)))
+    # At, just after and a whole window after a transaction: where "before" and "within" turn.
+    lags = st.sampled_from((0, 1, 3600 * SECOND, DAY, 7 * DAY, 30 * DAY, 30 * DAY + 1))
+    verdicts = st.builds(
+        lambda row, lag, is_fraud: Event(
+            row.time + lag, row.user_id, row.merchant_id, is_fraud, row.transaction_id, row.time
+        ),
+        st.sampled_from(rows),
+        lags,
+        st.booleans(),
+    )
+    near = st.builds(lambda row, lag: row.time + lag, st.sampled_from(rows), lags | st.just(-1))
+    strangers = st.builds(
+        Event,
+        near | times,
+        _users | st.just("u9"),
+        _merchants | st.just("m9"),
+        st.booleans(),
+        st.sampled_from(("x1", "x2")),
+        st.just(start - DAY),
+        st.sampled_from((math.nan, 0.0, 2.99, 3.0, -3.0)),
+    )
+    return Stream(rows, draw(st.lists(verdicts | strangers, max_size=15)))

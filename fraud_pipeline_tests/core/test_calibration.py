@@ -12,7 +12,7 @@ from fraud_pipeline.core.calibration import Calibration, fit_threshold
 from fraud_pipeline.core.errors import TrainingError
 from fraud_pipeline_tests.builders import scored_window
 
-ESTIMATES = ("recall", "false_positive_rate", "precision", "alerts_per_day")
+ESTIMATES = ("recall", "false_positive_rate", "precision", "alerts_per_day", "fitted_alerts_per_day")
 
 # Few different scores, so that ties are the rule.
 labelled_scores = st.lists(
@@ -71,7 +71,11 @@ def test_the_ceiling_on_false_positives_always_holds(
     assert fitted.feasible == (share_at(rows, min(affordable), of_frauds=True) >= target)
     if not fitted.feasible:
         assert fitted.threshold == min(affordable)
-        assert "over the ceiling" in fitted.limit
+        assert fitted.reachable_recall == fitted.recall.value
+        wanted = max(score for score, _ in rows if share_at(rows, score, of_frauds=True) >= target)
+        no_better = share_at(rows, wanted, of_frauds=False) >= share_at(rows, wanted, of_frauds=True)
+        assert fitted.binding == ("score_separation" if no_better else "false_positive_ceiling")
+        assert ("no better than chance" if no_better else "over the ceiling") in fitted.limit
 
 
 @given(rows=labelled_scores, targets=st.tuples(targets, targets))
@@ -88,7 +92,55 @@ def test_an_infeasible_target_keeps_to_the_ceiling_and_says_what_it_would_take()
     assert not fitted.feasible
     assert fitted.threshold == 0.8
     assert fitted.recall.value == 0.5
-    assert fitted.limit == "recall 1.00 would alert on 40.0% of genuine transactions, over the ceiling of 30.0%"
+    assert fitted.limit == (
+        "recall 1.00 would alert on 40.0% of genuine transactions, over the ceiling of 30.0%; "
+        "within the limits 0.50 can be reached"
+    )
+
+
+def test_a_budget_that_binds_is_kept_and_named() -> None:
+    rows = [(0.9, True), (0.8, False), (0.7, False), (0.6, True), (0.5, False), (0.4, False), (0.3, False)]
+    fitted = fit_threshold(
+        window(rows).assign(day="one"),
+        target_recall=1.0,
+        max_false_positive_rate=1.0,
+        max_alerts_per_day=3,
+        resamples=20,
+    )
+    assert (fitted.feasible, fitted.binding) == (False, "alert_budget")
+    assert (fitted.threshold, fitted.alerts_per_day.value, fitted.reachable_recall) == (0.7, 3.0, 0.5)
+    assert fitted.limit == (
+        "recall 1.00 would take 4.0 alerts a day, over the budget of 3.0; within the limits 0.50 can be reached"
+    )
+    assert fitted.fitted_alerts_per_day.value == 4.0
+
+
+@given(rows=labelled_scores, target=targets, budget=st.floats(0.2, 10))
+def test_the_budget_of_alerts_always_holds(rows: list[tuple[float, bool]], target: float, budget: float) -> None:
+    scored = window(rows)
+    days = scored["day"].nunique()
+    top = max(score for score, _ in rows)
+
+    def fit_within_budget() -> Calibration:
+        return fit_threshold(
+            scored, target_recall=target, max_false_positive_rate=1.0, max_alerts_per_day=budget, resamples=5
+        )
+
+    if sum(score == top for score, _ in rows) / days > budget:
+        with pytest.raises(TrainingError, match=r"the highest score is shared by more than .* rows a day"):
+            fit_within_budget()
+        return
+    fitted = fit_within_budget()
+    assert fitted.alerts_per_day.value <= budget
+    assert fitted.feasible == (fitted.fitted_alerts_per_day.value <= budget)
+    assert fitted.recall.value == fitted.reachable_recall or fitted.feasible
+
+
+def test_scores_that_are_no_better_than_chance_are_named_as_what_binds() -> None:
+    scored = scored_window().assign(anomaly_score=lambda rows: 1 - rows["anomaly_score"])
+    fitted = fit_threshold(scored, target_recall=0.9, max_false_positive_rate=0.2, resamples=20)
+    assert fitted.binding == "score_separation"
+    assert "no better than chance: the scores do not separate" in fitted.limit
 
 
 def test_a_false_positive_rate_of_exactly_the_ceiling_is_under_it() -> None:
@@ -183,8 +235,9 @@ def test_the_curve_falls_from_full_recall_to_none_in_at_most_200_points() -> Non
 
 def test_a_calibration_survives_json_to_the_last_bit() -> None:
     fitted = fit_threshold(scored_window(), target_recall=0.9, max_false_positive_rate=0.01, resamples=20)
-    restored = Calibration.from_json(json.loads(json.dumps(fitted.to_json())))
+    restored = Calibration.from_json(json.loads(json.dumps(fitted.to_json(), allow_nan=False)))
     assert not restored.feasible
+    assert restored.binding
     assert restored.to_json() == fitted.to_json()
     assert restored.cutoffs == fitted.cutoffs
     assert restored.recall_curve == fitted.recall_curve

@@ -51,7 +51,10 @@ def test_every_feature_is_what_its_definition_says(stream: Stream, time_zone: st
 @pytest.mark.parametrize("seed", range(3))
 def test_busy_days_agree_with_the_definition_too(seed: int) -> None:
     rows = random_rows(400, users=4, merchants=3, days=4, seed=seed)
-    events = [Event(row.time + DAY // 2, row.user_id, row.merchant_id, row.amount < 5) for row in rows]
+    events = [
+        Event(row.time + DAY // 2, row.user_id, row.merchant_id, row.amount < 5, row.transaction_id, row.time)
+        for row in rows
+    ]
     built = build(rows, events)
     expected = pd.DataFrame(plain_features(rows, events, "UTC")).astype("float64")
     np.testing.assert_allclose(built[list(FEATURE_COLUMNS)], expected[list(FEATURE_COLUMNS)], rtol=1e-9, atol=1e-9)
@@ -63,10 +66,12 @@ def test_a_first_transaction_has_the_stated_values() -> None:
     assert first["user_seconds_since_last"] == 90 * 86_400.0
     assert first["user_count_transactions_24h"] == 1.0
     assert [first[f"merchant_count_transactions_{days}d"] for days in (1, 7, 30)] == [1.0, 1.0, 1.0]
-    unknown = [name for name in FEATURE_COLUMNS if "known" in name or "rate" in name]
-    habits = ["zscore_90d", "deviation_90d"]
-    profile = ["user_mean_amount_90d", "user_std_amount_90d", "user_transactions_per_day_90d", "zscore_x_velocity"]
-    assert {first[name] for name in [*unknown, *(f"user_amount_{habit}" for habit in habits), *profile]} == {0.0}
+    assert first["is_new_merchant_30d"] == 1.0
+    assert first["merchant_days_since_known_fraud"] == first["user_days_since_known_fraud"] == 30.0
+    ones = ("user_amount_ratio_90d", "is_new_merchant_30d")
+    rest = [name for name in FEATURE_COLUMNS if name.startswith(("user_", "merchant_")) and name not in ones]
+    nothing_known = [name for name in rest if "count" not in name and "since" not in name]
+    assert {first[name] for name in [*nothing_known, "zscore_x_velocity"]} == {0.0}
 
 
 def test_the_z_score_of_a_user_who_always_pays_the_same_stays_bounded() -> None:
@@ -130,15 +135,107 @@ def test_velocity_stays_exact_for_a_user_with_very_many_transactions() -> None:
 def test_large_amounts_that_hardly_differ_do_not_cancel() -> None:
     cents = np.random.default_rng(0).integers(0, 10, size=2000)
     amounts = 1e8 + cents / 100
-    rows = [Row(JANUARY + second * SECOND, f"t{second:05}", amount=float(amounts[second])) for second in range(2000)]
-    std = build(rows)["user_std_amount_90d"].to_numpy()
+    rows = [Row(JANUARY + second * 900 * SECOND, f"t{second:05}", amount=amounts[second]) for second in range(2000)]
+    built = build(rows)
     # Without the 1e8, exact; 1e8 + 0.01 itself is only stored to 1.5e-8.
-    np.testing.assert_allclose(std[1000:], [cents[:n].std(ddof=1) / 100 for n in range(1000, 2000)], atol=2e-8)
+    std = np.array([cents[:n].std(ddof=1) / 100 for n in range(1000, 2000)])
+    np.testing.assert_allclose(built["user_std_amount_90d"][1000:], std, atol=2e-8)
+    mean = np.array([cents[n - 96 : n].mean() / 100 for n in range(1000, 2000)])
+    np.testing.assert_allclose(built["user_mean_amount_1d"][1000:] - 1e8, mean, atol=3e-8)
+
+
+def test_a_z_score_survives_amounts_on_a_large_offset() -> None:
+    small = np.random.default_rng(1).integers(-200, 200, size=300) / 100
+    offset = [Row(JANUARY + n * HOUR, f"t{n:03}", amount=1e7 + amount) for n, amount in enumerate(small)]
+    built = build(offset)
+    deviation = built["user_amount_deviation_90d"][2:].to_numpy()
+    expected = [small[n] - small[:n].mean() for n in range(2, 300)]
+    np.testing.assert_allclose(deviation, expected, atol=1e-8)
+    std = [small[:n].std(ddof=1) for n in range(2, 300)]
+    np.testing.assert_allclose(built["user_std_amount_90d"][2:], std, atol=1e-8)
+
+
+def test_a_user_with_a_hundred_thousand_transactions_has_exact_windows() -> None:
+    amounts = np.random.default_rng(0).integers(1, 10_000_000, size=100_000) / 100
+    rows = [Row(JANUARY + n * 10 * SECOND, f"t{n:06}", amount=amount) for n, amount in enumerate(amounts)]
+    built = features.build(transactions(rows), features.no_history(), label_events([]))
+    cents = np.rint(amounts * 100).astype(np.int64)
+    total = int(cents[99_999 - 8640 : 99_999].sum())
+    assert built["user_mean_amount_1d"].iloc[-1] == total * 100 / (8640 * 10_000)
+    assert built["merchant_count_transactions_7d"].iloc[-1] == 60_481
+    assert built["user_mean_amount_90d"].iloc[-1] == pytest.approx(amounts[:-1].mean(), rel=1e-12)
+    assert built["user_std_amount_90d"].iloc[-1] == pytest.approx(amounts[:-1].std(ddof=1), rel=1e-12)
+
+
+def test_days_without_transactions_are_no_days_of_zero() -> None:
+    built = build([Row(JANUARY, "t1", amount=4.0), Row(JANUARY + 40 * DAY, "t2"), Row(JANUARY + 41 * DAY, "t3")])
+    assert built["user_mean_amount_90d"].tolist() == [0.0, 4.0, 7.0]
+    assert built["user_mean_amount_30d"].tolist() == [0.0, 0.0, 10.0]
+    assert built["is_new_merchant_30d"].tolist() == [1.0, 1.0, 0.0]
+
+
+def test_the_baseline_may_cover_fewer_days() -> None:
+    rows = transactions([Row(JANUARY, "t1", amount=7.0), Row(JANUARY + 8 * DAY, "t2"), Row(JANUARY + 15 * DAY, "t3")])
+    built = features.build(rows, features.no_history(), label_events([]), baseline_days=7)
+    assert built["user_mean_amount_90d"].tolist() == [0.0, 0.0, 10.0]
+    assert built["user_seconds_since_last"].tolist() == [7 * 86_400.0] * 3
+
+
+def test_a_label_and_a_later_one_that_contradicts_it_both_count() -> None:
+    events = [
+        Event(JANUARY + DAY, is_fraud=False, transaction_id="t1", event_time=JANUARY),
+        Event(JANUARY + 2 * DAY, is_fraud=True, transaction_id="t1", event_time=JANUARY),
+    ]
+    last = build([Row(JANUARY, "t1"), Row(JANUARY + 3 * DAY, "t2")], events).iloc[-1]
+    assert (last["merchant_known_frauds_7d"], last["merchant_known_genuine_7d"]) == (1.0, 1.0)
+    assert last["merchant_fraud_rate_7d"] == 0.5
+    assert last["merchant_days_since_known_fraud"] == last["user_days_since_known_fraud"] == 1.0
+
+
+def fraud(days: float, transaction_id: str = "x1", zscore: float = 0.0, user_id: str = "u9") -> Event:
+    return Event(int(JANUARY + days * DAY), user_id, "m1", True, transaction_id, JANUARY - DAY, zscore)
+
+
+@pytest.mark.parametrize(
+    ("events", "unexplained"),
+    [
+        ([fraud(1)], 1.0),
+        ([fraud(1, zscore=2.99)], 1.0),
+        ([fraud(1, zscore=3.0)], 0.0),
+        ([fraud(1, zscore=-3.0)], 0.0),
+        ([fraud(1, zscore=np.nan)], 1.0),
+        ([fraud(1), fraud(2, "x2", user_id="u8")], 2.0),
+        # The first fraud of a card, then one that the card explains; long after it is alone again.
+        ([fraud(1), fraud(2, "x2")], 1.0),
+        ([fraud(1), fraud(8, "x2")], 1.0),
+        ([fraud(1), fraud(8.001, "x2")], 2.0),
+        # Reported together: neither is alone. The same transaction twice is no other fraud.
+        ([fraud(1), fraud(1, "x2")], 0.0),
+        ([fraud(1), fraud(2)], 2.0),
+    ],
+)
+def test_unexplained_frauds_are_those_that_neither_amount_nor_card_explains(
+    events: list[Event], unexplained: float
+) -> None:
+    assert build([Row(JANUARY + 10 * DAY, "t1")], events)["merchant_unexplained_frauds_30d"].item() == unexplained
+
+
+def test_the_z_score_of_a_labelled_transaction_is_found_in_the_same_call() -> None:
+    usual = [Row(JANUARY + n * HOUR, f"t{n}", amount=10.0 + n) for n in range(5)]
+    # Two at the same instant: one far out, one not.
+    both = [Row(JANUARY + DAY, "t5", amount=500.0), Row(JANUARY + DAY, "t6", "u2", amount=12.0)]
+    events = [Event(JANUARY + 2 * DAY, row.user_id, "m1", True, row.transaction_id, row.time) for row in both]
+    rows = transactions([*usual, *both, Row(JANUARY + 3 * DAY, "t7", "u3")])
+    found = features.build(rows, features.no_history(), label_events(events))
+    assert abs(found["user_amount_zscore_90d"].iloc[5]) > 3
+    assert found["merchant_unexplained_frauds_7d"].iloc[-1] == 1.0
+    without = label_events(events).drop(columns="user_amount_zscore_90d")
+    pd.testing.assert_frame_equal(features.build(rows, features.no_history(), without), found)
 
 
 def test_rows_come_back_in_their_order_with_fresh_index_and_fixed_types() -> None:
     rows = transactions(random_rows(50, days=1)).set_axis(range(100, 150))
-    built = features.build(rows, profiles.no_activity(), rows.iloc[:0], label_events([]))
+    built = features.build(rows, features.no_history(), label_events([]))
     assert tuple(built) == (*EVENT_KEYS, *FEATURE_COLUMNS)
     assert built.index.equals(pd.RangeIndex(50))
     assert built["transaction_id"].tolist() == rows["transaction_id"].tolist()
@@ -147,64 +244,70 @@ def test_rows_come_back_in_their_order_with_fresh_index_and_fixed_types() -> Non
 
 
 def test_an_empty_day_has_no_rows_and_the_same_types() -> None:
-    history = transactions(random_rows(50, days=1))
-    full = features.build(history, profiles.no_activity(), history.iloc[:0], label_events([]))
-    empty = features.build(
-        history.iloc[:0], profiles.summarise_day(history), history, label_events([Event(JANUARY, "u1", "m1")])
-    )
+    rows = transactions(random_rows(50, days=1))
+    history = features.History(profiles.summarise_day(rows), rows)
+    full = features.build(rows, features.no_history(), label_events([]))
+    empty = features.build(rows.iloc[:0], history, label_events([Event(JANUARY, "u1", "m1")]))
     assert len(empty) == 0
     assert empty.dtypes.equals(full.dtypes)
 
 
+def test_identifiers_may_be_categorical_and_of_a_part_of_a_frame() -> None:
+    texts = transactions(random_rows(300, days=40))
+    events = label_events(
+        Event(row.time + DAY, row.user_id, row.merchant_id, row.amount < 9, row.transaction_id, row.time)
+        for row in random_rows(300, days=40)
+    )
+    names = ["user_id", "merchant_id"]
+    day = int(texts["event_time"].searchsorted(pd.Timestamp("2026-01-20", tz="UTC")))
+    coded = texts.astype(dict.fromkeys(names, "category"))
+    expected = features.build(texts[day:], history_of(texts[:day]), events)
+    found = features.build(coded[day:], history_of(coded[:day]), events.astype(dict.fromkeys(names, "category")))
+    pd.testing.assert_frame_equal(found.astype(dict.fromkeys(names, "str")), expected, check_exact=True)
+
+
+def history_of(earlier: pd.DataFrame) -> features.History:
+    return features.History(profiles.summarise_days(earlier, "UTC"), earlier)
+
+
 def test_inputs_are_left_as_they_were() -> None:
     rows, events = transactions(random_rows(60, days=2)), label_events([Event(JANUARY + HOUR, "u1", "m1")])
-    profile = profiles.summarise_day(rows[:30])
-    inputs = (rows[30:], profile, rows[:30], events)
-    copies = [frame.copy(deep=True) for frame in inputs]
-    features.build(*inputs)
-    for frame, copy in zip(inputs, copies, strict=True):
+    first = int(rows["event_time"].searchsorted(pd.Timestamp("2026-01-02", tz="UTC")))
+    history = features.History(profiles.summarise_day(rows[:first]), rows[:first])
+    frames = (rows, history.activity, history.recent, events)
+    copies = [frame.copy(deep=True) for frame in frames]
+    features.relabel(features.build(rows[first:], history, events), events[:0])
+    for frame, copy in zip(frames, copies, strict=True):
         pd.testing.assert_frame_equal(frame, copy)
 
 
-def test_transactions_out_of_order_are_refused() -> None:
-    rows = transactions(random_rows(20, days=1))
-    with pytest.raises(InvalidDataError, match=r"out of order.*sort them by \(event_time, transaction_id\)"):
-        features.build(rows[::-1], profiles.no_activity(), rows.iloc[:0], label_events([]))
+EARLIER = transactions([Row(JANUARY, "t1"), Row(JANUARY + DAY, "t2")])
+TODAY = transactions([Row(JANUARY + 2 * DAY, "t3"), Row(JANUARY + 2 * DAY, "t4")])
+ACTIVITY = profiles.summarise_days(EARLIER, "UTC")
 
 
-def test_equal_times_in_the_wrong_order_of_ids_are_refused() -> None:
-    rows = transactions([Row(JANUARY, "t1"), Row(JANUARY, "t2")])
-    with pytest.raises(InvalidDataError, match="out of order"):
-        features.build(rows[::-1], profiles.no_activity(), rows.iloc[:0], label_events([]))
-
-
-def test_recent_transactions_out_of_order_are_refused() -> None:
-    rows = transactions(random_rows(20, days=1))
-    with pytest.raises(InvalidDataError, match="recent transactions are out of order"):
-        features.build(rows[19:], profiles.no_activity(), rows[18::-1], label_events([]))
-
-
-def test_recent_transactions_of_the_day_itself_are_refused() -> None:
-    rows = transactions([Row(JANUARY, "t1"), Row(JANUARY, "t2"), Row(JANUARY + HOUR, "t3")])
-    with pytest.raises(InvalidDataError, match="recent transactions reach into the day"):
-        features.build(rows[1:], profiles.no_activity(), rows[:1], label_events([]))
-
-
-def test_a_profile_of_the_day_itself_is_refused() -> None:
-    rows = transactions([Row(JANUARY, "t1"), Row(JANUARY + HOUR, "t2")])
-    with pytest.raises(InvalidDataError, match="profiles reach into the day"):
-        features.build(rows, profiles.summarise_day(rows), rows.iloc[:0], label_events([]))
-
-
-@pytest.mark.parametrize("amount", [np.nan, np.inf, -np.inf])
-def test_an_amount_that_is_not_finite_is_refused_by_transaction(amount: float) -> None:
-    rows = transactions([Row(JANUARY, "t1"), Row(JANUARY + HOUR, "t2", amount=amount)])
-    with pytest.raises(InvalidDataError, match="feature amount of transaction t2 is not finite"):
-        features.build(rows, profiles.no_activity(), rows.iloc[:0], label_events([]))
-
-
-def test_a_profile_that_is_not_finite_is_refused() -> None:
-    rows = transactions([Row(JANUARY, "t1"), Row(JANUARY + DAY, "t2")])
-    profile = profiles.summarise_day(rows[:1]).assign(mean=np.nan, n=2)
-    with pytest.raises(InvalidDataError, match=r"of transaction t2 is not finite; .* daily activity"):
-        features.build(rows[1:], profile, rows[:1], label_events([]))
+@pytest.mark.parametrize(
+    ("rows", "activity", "recent", "reason"),
+    [
+        (TODAY[::-1], ACTIVITY, EARLIER, r"transactions are out of order.*sort them by \(event_time, transaction_id"),
+        (EARLIER[::-1], ACTIVITY[:0], EARLIER[:0], "transactions are out of order"),
+        (TODAY, ACTIVITY, EARLIER[::-1], "recent transactions are out of order"),
+        (TODAY, ACTIVITY[::-1], EARLIER, "activity is out of order; pass the oldest day first"),
+        (TODAY[1:], ACTIVITY, TODAY[:1], "recent transactions reach into the days that are built"),
+        (TODAY, profiles.summarise_day(TODAY), EARLIER, "activity reaches into the days that are built"),
+        (TODAY, profiles.merge(ACTIVITY), EARLIER, "activity of user u1 spans days of UTC"),
+        (TODAY, pd.concat([ACTIVITY, ACTIVITY[1:]]), EARLIER, "activity of user u1 has a day twice"),
+        (TODAY, ACTIVITY.assign(mean=np.nan), EARLIER, "daily activity of user_id u1 is not finite"),
+        (TODAY.assign(amount=[1.0, np.nan]), ACTIVITY, EARLIER, "amount of transaction_id t4 is not finite"),
+        (TODAY.assign(amount=[-np.inf, 1.0]), ACTIVITY, EARLIER, "amount of transaction_id t3 is not finite"),
+        (TODAY, ACTIVITY, EARLIER.assign(amount=np.inf), "amount of user_id u1 is not finite"),
+        (TODAY.assign(user_id=TODAY["user_id"].mask(TODAY["transaction_id"] == "t4")), ACTIVITY, EARLIER, "user_id is missing in row 1"),
+        (TODAY.assign(amount=1e16), ACTIVITY, EARLIER, r"amounts up to 1e\+16 are too large to be summed"),
+        (TODAY.assign(amount=4e14), ACTIVITY, EARLIER.assign(amount=4e14), "too large to be summed"),
+    ],
+)
+def test_inputs_that_would_give_wrong_features_are_refused(
+    rows: pd.DataFrame, activity: pd.DataFrame, recent: pd.DataFrame, reason: str
+) -> None:
+    with pytest.raises(InvalidDataError, match=reason):
+        features.build(rows, features.History(activity, recent), label_events([]))

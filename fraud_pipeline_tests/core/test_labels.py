@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fraud_pipeline.core import labels as labels_stage
 from fraud_pipeline.core.errors import InvalidDataError
-from fraud_pipeline.core.labels import current, merge, of_day
+from fraud_pipeline.core.labels import current, merge, nothing_landed, of_day
 from fraud_pipeline.core.schema import EVENT_KEYS, LABEL_COLUMNS, LANDED_LABEL_COLUMNS, TIME_DTYPE
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -63,7 +63,8 @@ def day_by_day(events: pd.DataFrame, reports: list[Any], maturity: timedelta, da
         today = landed(*(report for report in reports if day <= report[2] < day + 1))
         maturing = events[events["event_time"].between(at(day) - maturity, at(day + 1) - maturity, inclusive="left")]
         reported = pd.Series([report[0] for report in reports if report[2] < day], dtype="str")
-        known, unmatched = of_day(today, events, maturing if len(maturing) else None, reported, maturity)
+        matured = maturing if len(maturing) else None
+        known, unmatched = of_day(today, nothing_landed(), events, matured, reported, maturity)
         assert known.dtypes.astype("str").to_dict() == LABEL_DTYPES
         assert unmatched["reason"].isin(["no transaction with this id"]).all()
         known_days.append(known)
@@ -202,7 +203,7 @@ def test_what_matures_unreported_is_known_with_the_labels_of_the_day() -> None:
     events = transactions(silent=1, before=1.5, today=1.5, late=1.5, other=6)
     today = landed(("today", True, 8.2, None), ("late", True, 8.8, None), ("other", True, 8.1, None))
     maturing = events[events["transaction_id"] != "other"]
-    found, _ = of_day(today, events, maturing, pd.Series(["before"], dtype="str"), MATURITY)
+    found, _ = of_day(today, nothing_landed(), events, maturing, pd.Series(["before"], dtype="str"), MATURITY)
     assert found[["transaction_id", "is_fraud", "label_source"]].to_numpy().tolist() == [
         ["silent", False, "unreported"],
         ["other", True, "chargeback_file"],

@@ -105,6 +105,20 @@ def test_no_activity_has_no_rows_and_the_same_types(make: type[pd.DataFrame]) ->
     assert make().dtypes.equals(some.dtypes)
 
 
+@pytest.mark.parametrize("time_zone", ["UTC", "America/New_York"])
+def test_days_summarised_at_once_are_those_summarised_one_by_one(time_zone: str) -> None:
+    rows = transactions(random_rows(800, days=30))
+    parts = [part for _, part in rows.groupby(rows["event_time"].dt.tz_convert(time_zone).dt.date)]
+    one_by_one = pd.concat([profiles.summarise_day(part) for part in parts], ignore_index=True)
+    at_once = profiles.summarise_days(rows, time_zone)
+    assert at_once["first_event_time"].dt.tz_convert(time_zone).dt.date.is_monotonic_increasing
+    by = ["user_id", "first_event_time"]
+    pd.testing.assert_frame_equal(
+        at_once.sort_values(by, ignore_index=True), one_by_one.sort_values(by, ignore_index=True), check_exact=True
+    )
+    pd.testing.assert_frame_equal(profiles.merge(at_once), profiles.merge(one_by_one), check_exact=True)
+
+
 def test_the_index_of_the_transactions_does_not_matter() -> None:
     rows = transactions(random_rows(50, days=1))
     pd.testing.assert_frame_equal(profiles.summarise_day(rows.set_axis(rows.index[::-1])), profiles.summarise_day(rows))

@@ -1,11 +1,13 @@
 """Risk level, priority and alert rise with the score."""
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fraud_pipeline.core.calibration import RiskCutoffs
+from fraud_pipeline.core.detectors.base import Floats
 from fraud_pipeline.core.risk import assign
 from fraud_pipeline.core.schema import RISK_LEVELS
 
@@ -48,9 +50,39 @@ def test_an_amount_just_below_lifts_nothing() -> None:
     assert assign(frame([0.1, 0.5, 0.7, 0.9], 99.99), CUTOFFS, LARGE)["priority"].tolist() == [5, 4, 3, 2]
 
 
-@given(pair=st.tuples(scores, scores).map(sorted), amount=st.floats(-1000, 1000), cutoffs=cutoffs)
-def test_all_three_are_monotone_in_the_score(pair: list[float], amount: float, cutoffs: RiskCutoffs) -> None:
-    lower, higher = assign(frame(pair, amount), cutoffs, LARGE).to_dict("records")
+@pytest.mark.parametrize(
+    ("amount", "known_frauds", "priorities"),
+    [(1.0, 0.0, [5, 4, 3, 2]), (100.0, 0.0, [5, 3, 2, 1]), (1.0, 2.0, [5, 3, 2, 1]), (100.0, 1.0, [5, 2, 1, 1])],
+    ids=["neither", "large amount", "known frauds", "both"],
+)
+def test_amount_and_history_each_lift_an_alert_by_one(
+    amount: float, known_frauds: float, priorities: list[int]
+) -> None:
+    rows = frame([0.1, 0.5, 0.7, 0.9], amount)
+    assert assign(rows, CUTOFFS, LARGE, np.full(4, known_frauds))["priority"].tolist() == priorities
+
+
+def test_history_counts_row_by_row_and_changes_nothing_else() -> None:
+    rows = frame([0.7, 0.7, 0.1])
+    with_history, without = assign(rows, CUTOFFS, LARGE, np.array([0.0, 1.0, 1.0])), assign(rows, CUTOFFS, LARGE)
+    assert with_history["priority"].tolist() == [3, 2, 5]
+    pd.testing.assert_frame_equal(with_history.drop(columns="priority"), without.drop(columns="priority"))
+
+
+def test_without_a_large_amount_to_compare_with_none_is_large() -> None:
+    assert assign(frame([0.9], 1e9), CUTOFFS, np.nan)["priority"].tolist() == [2]
+
+
+@given(
+    pair=st.tuples(scores, scores).map(sorted),
+    amount=st.floats(-1000, 1000),
+    cutoffs=cutoffs,
+    known_frauds=st.none() | st.integers(0, 3).map(lambda frauds: np.full(2, float(frauds))),
+)
+def test_all_three_are_monotone_in_the_score(
+    pair: list[float], amount: float, cutoffs: RiskCutoffs, known_frauds: Floats | None
+) -> None:
+    lower, higher = assign(frame(pair, amount), cutoffs, LARGE, known_frauds).to_dict("records")
     assert RISK_LEVELS.index(lower["risk_level"]) <= RISK_LEVELS.index(higher["risk_level"])
     assert 5 >= lower["priority"] >= higher["priority"] >= 1
     assert lower["is_alert"] <= higher["is_alert"]

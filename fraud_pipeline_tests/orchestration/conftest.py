@@ -33,6 +33,7 @@ LAKE_DATASETS = (
     "user_daily_activity",
     "transaction_features",
     "anomaly_scores",
+    "random_reviews",
 )
 TABLES = (
     "transactions",

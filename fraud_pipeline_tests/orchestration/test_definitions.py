@@ -19,6 +19,7 @@ DAILY_ASSETS = {
     "transaction_features",
     "anomaly_scores",
     "alerts",
+    "random_reviews",
     "model_metrics",
 }
 TRAINING_ASSETS = {

@@ -1,4 +1,7 @@
-"""Alerts: written once by the pipeline, read by reports; the analysts' columns are never touched."""
+"""Alerts: written once by the pipeline, read by reports; the analysts' columns are never touched.
+
+What was drawn at random for review shares the table and its queue, but is no alert: nothing here reads it.
+"""
 
 from datetime import date
 from typing import Final
@@ -25,7 +28,10 @@ ALERT_COLUMNS: Final = (
     "reason_text",
     *LINEAGE_COLUMNS,
 )
-"""The columns that the pipeline writes; it may add ``raised_at``, which else is the time of the insert."""
+"""The columns that the pipeline writes. It may add ``raised_at``, which else is the time of the insert, and
+``selection``, which else is ``threshold``."""
+
+_IS_ALERT: Final = alerts.c.selection == "threshold"
 
 
 def insert_new(database: Database, frame: pd.DataFrame) -> int:
@@ -36,7 +42,7 @@ def insert_new(database: Database, frame: pd.DataFrame) -> int:
     database : Database
         With the current schema.
     frame : DataFrame
-        ``ALERT_COLUMNS`` and perhaps ``raised_at``; ``reasons`` holds lists of dicts.
+        ``ALERT_COLUMNS`` and perhaps ``raised_at`` and ``selection``; ``reasons`` holds lists of dicts.
 
     Returns
     -------
@@ -50,7 +56,7 @@ def insert_new(database: Database, frame: pd.DataFrame) -> int:
     DatabaseError
         PostgreSQL cannot be reached or fails.
     """
-    require_frame(alerts, frame, ALERT_COLUMNS, {"raised_at"}, ["transaction_id"])
+    require_frame(alerts, frame, ALERT_COLUMNS, {"raised_at", "selection"}, ["transaction_id"])
     with database.begin() as connection:
         staging = stage_frame(connection, alerts, frame)
         # Known ones are left out first, so that a re-run uses up no numbers; ON CONFLICT is for
@@ -91,7 +97,7 @@ def most_urgent(
     """
     statement = (
         select(alerts)
-        .where(alerts.c.status != "closed", *_between(first_day, last_day))
+        .where(alerts.c.status != "closed", _IS_ALERT, *_between(first_day, last_day))
         .order_by(alerts.c.priority, alerts.c.anomaly_score.desc(), alerts.c.alert_id)
         .limit(limit)
     )
@@ -120,7 +126,9 @@ def count_by_risk(database: Database, first_day: date, last_day: date) -> dict[s
         PostgreSQL cannot be reached or fails.
     """
     statement = (
-        select(alerts.c.risk_level, func.count()).where(*_between(first_day, last_day)).group_by(alerts.c.risk_level)
+        select(alerts.c.risk_level, func.count())
+        .where(_IS_ALERT, *_between(first_day, last_day))
+        .group_by(alerts.c.risk_level)
     )
     with database.begin() as connection:
         found = dict(connection.execute(statement).tuples().all())
@@ -147,7 +155,8 @@ def alerts_of_day(database: Database, day: date) -> pd.DataFrame:
     DatabaseError
         PostgreSQL cannot be reached or fails.
     """
-    statement = select(alerts).where(alerts.c.event_day == day).order_by(alerts.c.event_time, alerts.c.transaction_id)
+    of_day = select(alerts).where(alerts.c.event_day == day, _IS_ALERT)
+    statement = of_day.order_by(alerts.c.event_time, alerts.c.transaction_id)
     with database.begin() as connection:
         return read_frame(connection, statement)
 

@@ -1,6 +1,7 @@
 """The tables of the pipeline, as SQLAlchemy Core sees them.
 
-``migrations/`` holds the same definitions as history; a test compares the two.
+``migrations/`` holds the same definitions as history; a test compares the two. Triggers are there alone: a change of an
+alert raises its version and time, and an alert that is closed with an outcome leaves a row in ``review_decisions``.
 There are no foreign keys on purpose: a day is reloaded whole, and a reload must neither
 fail on, nor cascade into, an alert that an analyst has already worked on.
 """
@@ -33,6 +34,11 @@ from fraud_pipeline.core.schema import FEATURE_COLUMNS, RISK_LEVELS
 
 ALERT_STATUSES: Final = ("open", "investigating", "closed")
 ALERT_OUTCOMES: Final = ("confirmed_fraud", "false_positive", "inconclusive")
+ALERT_SELECTIONS: Final = ("threshold", "random_sample")
+"""Why a row of ``alerts`` is there. Analysts have one queue with one set of states, so what was drawn at random from
+below the threshold waits in it, too; it is no alert, and no figure about alerts counts it."""
+DECISION_ORIGINS: Final = ("alert", "random", "bulk")
+"""What put a transaction before the analyst: an alert, the random sample, or its likeness to another one."""
 
 metadata = MetaData(
     naming_convention={
@@ -67,18 +73,37 @@ _FEATURE_COMMENTS: Final = {
     "amount_x_hour": "Interaction of amount and hour of day",
     "amount_x_night": "Interaction of amount and night",
     "zscore_x_velocity": "Interaction of the amount's z-score and the user's pace",
+    "user_count_transactions_7d": "The user's transactions in the 7 days before",
+    "user_count_transactions_30d": "The user's transactions in the 30 days before",
+    "user_mean_amount_1d": "The user's mean amount in the day before",
+    "user_mean_amount_7d": "The user's mean amount in the 7 days before",
+    "user_mean_amount_30d": "The user's mean amount in the 30 days before",
     "merchant_count_transactions_1d": "Transactions at the merchant in the day before",
     "merchant_count_transactions_7d": "Transactions at the merchant in the 7 days before",
     "merchant_count_transactions_30d": "Transactions at the merchant in the 30 days before",
+    "merchant_mean_amount_1d": "Mean amount at the merchant in the day before",
+    "merchant_mean_amount_7d": "Mean amount at the merchant in the 7 days before",
+    "merchant_mean_amount_30d": "Mean amount at the merchant in the 30 days before",
     "merchant_known_frauds_1d": "Frauds at the merchant in the day before, as known at the event",
     "merchant_known_frauds_7d": "Frauds at the merchant in the 7 days before, as known at the event",
     "merchant_known_frauds_30d": "Frauds at the merchant in the 30 days before, as known at the event",
+    "merchant_known_genuine_1d": "Genuine transactions at the merchant in the day before, as known at the event",
     "merchant_known_genuine_7d": "Genuine transactions at the merchant in the 7 days before, as known at the event",
     "merchant_known_genuine_30d": "Genuine transactions at the merchant in the 30 days before, as known at the event",
+    "merchant_fraud_rate_1d": "The merchant's fraud rate over a day, as known at the event",
     "merchant_fraud_rate_7d": "The merchant's fraud rate over 7 days, as known at the event",
     "merchant_fraud_rate_30d": "The merchant's fraud rate over 30 days, as known at the event",
+    "merchant_genuine_share_7d": "Known genuine labels over the merchant's transactions of 7 days",
+    "merchant_genuine_share_30d": "Known genuine labels over the merchant's transactions of 30 days",
+    "merchant_days_since_known_fraud": "Days since a fraud at the merchant became known, 30 at most",
+    "merchant_unexplained_frauds_7d": "Known frauds of 7 days at the merchant that neither amount nor card explains",
+    "merchant_unexplained_frauds_30d": "Known frauds of 30 days at the merchant that neither amount nor card explains",
     "user_known_frauds_7d": "Frauds of the user in the 7 days before, as known at the event",
     "user_known_frauds_30d": "Frauds of the user in the 30 days before, as known at the event",
+    "user_known_genuine_7d": "Genuine transactions of the user in the 7 days before, as known at the event",
+    "user_known_genuine_30d": "Genuine transactions of the user in the 30 days before, as known at the event",
+    "user_days_since_known_fraud": "Days since a fraud of the user became known, 30 at most",
+    "is_new_merchant_30d": "1 if the user did not pay at the merchant in the 30 days before, else 0",
 }
 
 
@@ -100,7 +125,7 @@ def _amount() -> Column[float]:
 
 def _verdict_columns() -> tuple[Column[Any], ...]:
     return (
-        Column("anomaly_score", Double, nullable=False, comment="Ensemble score, 0 to 1, higher is more anomalous"),
+        Column("anomaly_score", Double, nullable=False, comment="Score that decides, 0 to 1, higher is more anomalous"),
         Column("score_percentile", Double, nullable=False, comment="Share of reference scores at or below, 0 to 1"),
         Column("confidence", Double, nullable=False, comment="Confidence in the score, 0 to 1"),
         Column("risk_level", Text, nullable=False, comment="LOW, MEDIUM, HIGH or CRITICAL"),
@@ -166,6 +191,8 @@ anomaly_scores = Table(
     *(column for column in _event_columns() if column.name != "merchant_id"),
     Column("isolation_forest_score", Double, nullable=False, comment="Detector score, higher is more anomalous"),
     Column("local_outlier_factor_score", Double, nullable=False, comment="Detector score, higher is more anomalous"),
+    Column("ensemble_score", Double, nullable=False, comment="Blend of the two detectors, 0 to 1"),
+    Column("feedback_classifier_score", Double, comment="Score learnt from labels, 0 to 1; NULL before labels arrive"),
     *_verdict_columns(),
     Column("is_alert", Boolean, nullable=False, comment="Whether the score reached the threshold"),
     *_lineage_columns(),
@@ -196,14 +223,22 @@ alerts = Table(
     Column("version", Integer, nullable=False, server_default="1", comment="Analyst: raised by one on every change"),
     Column("created_at", _TIME, nullable=False, server_default=func.now(), comment="When the row was inserted"),
     Column("updated_at", _TIME, nullable=False, server_default=func.now(), comment="Analyst: time of the last change"),
+    Column(
+        "selection",
+        Text,
+        nullable=False,
+        server_default="threshold",
+        comment="threshold: an alert; random_sample: drawn below the threshold as a yardstick, no alert",
+    ),
     *_verdict_checks(),
     UniqueConstraint("transaction_id"),
     CheckConstraint("jsonb_typeof(reasons) = 'array'", name="reasons"),
     CheckConstraint(column("status").in_(ALERT_STATUSES), name="status"),
     CheckConstraint(column("outcome").in_(ALERT_OUTCOMES), name="outcome"),
     CheckConstraint("outcome IS NULL OR status = 'closed'", name="outcome_needs_closed"),
+    CheckConstraint(column("selection").in_(ALERT_SELECTIONS), name="selection"),
     CheckConstraint("version >= 1", name="version"),
-    comment="One alert a transaction for ever: written once by the pipeline, then owned by analysts",
+    comment="One review a transaction for ever: written once by the pipeline, then owned by analysts",
 )
 # The work queue of an analyst: one status, most urgent and newest first.
 Index(None, alerts.c.status, alerts.c.priority, alerts.c.event_time.desc())
@@ -219,6 +254,27 @@ Index(None, alerts.c.user_id, alerts.c.event_time)
 Index(None, alerts.c.merchant_id, alerts.c.event_time)
 # The alerts that a person works on; most alerts have nobody, so the index is partial and small.
 Index(None, alerts.c.assignee, alerts.c.status, postgresql_where=alerts.c.assignee.is_not(None))
+
+review_decisions = Table(
+    "review_decisions",
+    metadata,
+    Column("decision_id", BigInteger, Identity(always=True), primary_key=True, comment="Number of the decision"),
+    Column("transaction_id", Text, nullable=False, comment="Transaction that was decided on"),
+    Column("outcome", Text, nullable=False, comment="What the transaction turned out to be"),
+    Column("decided_at", _TIME, nullable=False, server_default=func.now(), comment="When it was decided"),
+    Column("decided_by", Text, nullable=False, comment="Who decided"),
+    Column("origin", Text, nullable=False, comment="alert, random (drawn below the threshold) or bulk (a related one)"),
+    Column("alert_id", BigInteger, comment="Alert that the decision closed, NULL for a transaction without one"),
+    CheckConstraint(column("outcome").in_(ALERT_OUTCOMES), name="outcome"),
+    CheckConstraint("decided_by <> ''", name="decided_by"),
+    CheckConstraint(column("origin").in_(DECISION_ORIGINS), name="origin"),
+    CheckConstraint("(origin = 'bulk') = (alert_id IS NULL)", name="alert_id"),
+    comment="What analysts decided, append-only: a decision stays when its alert is opened again or changed",
+)
+# The labels of a day.
+Index(None, review_decisions.c.decided_at)
+# The newest decision on a transaction.
+Index(None, review_decisions.c.transaction_id, review_decisions.c.decided_at)
 
 model_metrics = Table(
     "model_metrics",

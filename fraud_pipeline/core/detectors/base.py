@@ -1,6 +1,7 @@
 """What every detector has in common: a name, its columns, and a score that rises with anomaly."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,6 +11,27 @@ from numpy.typing import NDArray
 from fraud_pipeline.core.errors import InvalidDataError
 
 Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Contributions:
+    """What each feature adds to the score of each row.
+
+    Parameters
+    ----------
+    columns : tuple of str
+    values : float64, shape (n, len(columns))
+        Signed; positive pushes towards anomalous.
+    base : float
+        The score of a row that nothing is known of. ``base + values.sum(axis=1)`` is the additive score.
+    unit : str
+        What the additive score is measured in: ``"log2 score"`` or ``"log-odds"``.
+    """
+
+    columns: tuple[str, ...]
+    values: Floats
+    base: float
+    unit: str
 
 
 class Detector(Protocol):

@@ -15,6 +15,7 @@ import numpy as np
 from fraud_pipeline.core.detectors.base import Floats
 from fraud_pipeline.core.errors import ConfigurationError, InvalidDataError
 
+NORMALISATIONS: Final = ("rank", "tail")
 DEFAULT_WEIGHTS: Final[Mapping[str, float]] = {"isolation_forest": 0.6, "local_outlier_factor": 0.4}
 
 
@@ -49,6 +50,16 @@ class ScoreReference:
         ranks: Floats = np.searchsorted(self.scores, scores, side="right") / len(self.scores)
         return ranks
 
+    def tail(self, scores: Floats) -> Floats:
+        """``-log10`` of the tail probability of each score over that of the most extreme, in [0, 1]; monotone.
+
+        The share of the reference at or above a score, smoothed by one pseudo-row so that none is 0: each
+        tenfold rarer score is one equal step higher, where ranks put the whole tail into one step.
+        """
+        above = len(self.scores) - np.searchsorted(self.scores, scores, side="left")
+        tails: Floats = -np.log10((above + 1.0) / (len(self.scores) + 1.0)) / np.log10(len(self.scores) + 1.0)
+        return tails
+
 
 @dataclass(frozen=True)
 class Ensemble:
@@ -59,6 +70,9 @@ class Ensemble:
     references : mapping of detector name to ScoreReference
     weights : mapping of detector name to float
         Not negative, summing to 1.
+    normalisation : {"rank", "tail"}
+        What brings a detector's scores to one scale: the share of held-out scores below
+        (:meth:`ScoreReference.rank`), or how rare it is to be above (:meth:`ScoreReference.tail`).
 
     Raises
     ------
@@ -68,8 +82,13 @@ class Ensemble:
 
     references: Mapping[str, ScoreReference]
     weights: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_WEIGHTS))
+    normalisation: str = "rank"
 
     def __post_init__(self) -> None:
+        if self.normalisation not in NORMALISATIONS:
+            raise ConfigurationError(
+                f"score normalisation {self.normalisation!r} is not known; choose from {', '.join(NORMALISATIONS)}."
+            )
         if set(self.references) != set(self.weights):
             raise ConfigurationError(
                 f"ensemble weights name {sorted(self.weights)}, the detectors are {sorted(self.references)}; "
@@ -79,7 +98,7 @@ class Ensemble:
             raise ConfigurationError(f"ensemble weights {dict(self.weights)} must be 0 or more and add up to 1.")
 
     def blend(self, raw: Mapping[str, Floats]) -> Floats:
-        """Weighted mean of the detectors' ranks.
+        """Weighted mean of the detectors' normalised scores.
 
         Parameters
         ----------
@@ -92,6 +111,10 @@ class Ensemble:
             In [0, 1]; HIGHER = MORE ANOMALOUS; monotone in each detector's score.
         """
         # Sorted, so that the order of a mapping never changes the last bit of a sum.
-        parts = [self.weights[name] * self.references[name].rank(raw[name]) for name in sorted(self.weights)]
+        parts = [self.weights[name] * self._normalise(name, raw[name]) for name in sorted(self.weights)]
         blended: Floats = np.clip(np.sum(parts, axis=0), 0.0, 1.0)
         return blended
+
+    def _normalise(self, name: str, scores: Floats) -> Floats:
+        reference = self.references[name]
+        return reference.tail(scores) if self.normalisation == "tail" else reference.rank(scores)

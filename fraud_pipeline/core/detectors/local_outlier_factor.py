@@ -5,13 +5,17 @@ Breunig, Kriegel, Ng and Sander, "LOF: Identifying Density-Based Local Outliers"
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
 
 from fraud_pipeline.core.detectors.base import Floats, matrix, setting, signed_log
-from fraud_pipeline.core.errors import TrainingError
+from fraud_pipeline.core.errors import InvalidDataError, TrainingError
+
+if TYPE_CHECKING:
+    from fraud_pipeline.core.detectors.neighbour_kernel import Reference
 
 
 @dataclass(frozen=True)
@@ -20,12 +24,33 @@ class LocalOutlierFactorDetector:
 
     Distances need comparable columns: each is taken as a signed logarithm,
     centred and divided by its standard deviation over the fitted rows.
+
+    Parameters
+    ----------
+    columns : tuple of str
+    estimator : sklearn.neighbors.LocalOutlierFactor
+        What is stored, with ``novelty=True``. New rows are scored by a faster search of the same neighbours.
+    center, scale : tuple of float
+        One a column.
+
+    Raises
+    ------
+    InvalidDataError
+        If the estimator was fitted on another number of columns, or the scaling is of another number.
     """
 
     columns: tuple[str, ...]
     estimator: Any
     center: tuple[float, ...]
     scale: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        fitted = {self.estimator.n_features_in_, len(self.center), len(self.scale)}
+        if fitted != {len(self.columns)}:
+            raise InvalidDataError(
+                f"the local outlier factor was fitted on {', '.join(map(str, sorted(fitted)))} columns, "
+                f"{len(self.columns)} are named; train a new model."
+            )
 
     @classmethod
     def fit(
@@ -87,13 +112,30 @@ class LocalOutlierFactorDetector:
         )
 
     def score(self, features: pd.DataFrame) -> Floats:
-        """Local outlier factor, about 1 for an inlier, shape (n,); HIGHER = MORE ANOMALOUS."""
-        logs = signed_log(matrix(features, self.columns))
-        if not len(logs):
-            return np.empty(0)
-        # scikit-learn's score_samples is the negative factor.
-        scores: Floats = -self.estimator.score_samples((logs - np.array(self.center)) / np.array(self.scale))
-        return scores
+        """Local outlier factor, about 1 for an inlier, shape (n,); HIGHER = MORE ANOMALOUS.
+
+        The negative of scikit-learn's ``score_samples`` but for rounding, and for equally distant
+        reference rows, of which scikit-learn takes any.
+        """
+        from fraud_pipeline.core.detectors.neighbour_kernel import local_outlier_factors
+
+        rows = (signed_log(matrix(features, self.columns)) - np.array(self.center)) / np.array(self.scale)
+        return local_outlier_factors(rows, self._reference, self.estimator.n_neighbors_)
+
+    @cached_property
+    def _reference(self) -> "Reference":
+        from fraud_pipeline.core.detectors.neighbour_kernel import Reference
+
+        # scikit-learn has no public name for what it found out about its fitted rows. The model store refuses
+        # an estimator of another version, and a test compares with score_samples.
+        rows = self.estimator._fit_X
+        return Reference(
+            rows=np.ascontiguousarray(rows),
+            columns=np.ascontiguousarray(rows.T, dtype=np.float32),
+            reach=self.estimator._distances_fit_X_[:, -1].copy(),
+            density=np.ascontiguousarray(self.estimator._lrd),
+            farthest=float(np.sqrt((rows**2).sum(axis=1).max())),
+        )
 
     def state(self) -> dict[str, Any]:
         """Everything but the reference set."""

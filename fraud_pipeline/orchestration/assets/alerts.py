@@ -33,7 +33,7 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             if not len(scores):
                 return {"alerts": 0, "new": 0}
             scored_by = model_store.model(int(scores["model_version"].iloc[0]))
-            raised = core_alerts.raise_alerts(scores, features, scored_by.feature_references)
+            raised = core_alerts.raise_alerts(scores, features, scored_by.model, scored_by.feature_references)
             lineage = scores[["transaction_id", *LINEAGE_COLUMNS]]
             rows = raised.merge(lineage, on="transaction_id", how="left", validate="one_to_one")
             new = alert_repository.insert_new(database, rows.assign(event_day=day))

@@ -1,4 +1,4 @@
-"""The threshold of the training cycle, found on days that no detector was fitted on."""
+"""Scoring mode and threshold of the training cycle, found on days that no detector was fitted on."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,27 +6,34 @@ from typing import Any
 import dagster as dg
 
 from fraud_pipeline.adapters.lake import Lake
-from fraud_pipeline.adapters.model_registry import ModelVersion
 from fraud_pipeline.adapters.model_store import ModelStore, windows_from_json
-from fraud_pipeline.core import calibration
-from fraud_pipeline.core.detectors.candidates import score_candidates
-from fraud_pipeline.core.detectors.ensemble import Ensemble
-from fraud_pipeline.core.metrics import average_precisions
-from fraud_pipeline.core.scoring import detector_scores
+from fraud_pipeline.core import training
+from fraud_pipeline.core.calibration import Calibration
+from fraud_pipeline.core.operating_point import Estimate
+from fraud_pipeline.core.schema import FEATURE_COLUMNS
+from fraud_pipeline.core.training import Choice
 from fraud_pipeline.orchestration import plots
 from fraud_pipeline.orchestration.assets.daily import OWNERS
-from fraud_pipeline.orchestration.assets.detectors import labelled_features
+from fraud_pipeline.orchestration.assets.detectors import labelled_features, load_feedback, load_label_free
+from fraud_pipeline.orchestration.training_config import training_config
 from fraud_pipeline.settings import Settings
 
 MATURED_SHARE = 0.99
 """Below this share of labelled rows the figures of the window are biased towards fraud."""
 
-CANDIDATE_ROWS = 20_000
-"""Training rows that the candidates of the comparison are fitted on."""
+LABEL_FREE_RIVALS = ("isolation_forest", "local_outlier_factor", "ecod", "copod", "hbos")
+"""What the ensemble has to beat to be worth its upkeep."""
+
+_CHECKS = {
+    "target_recall_feasible": "The target recall is reached within the limits on false positives and alerts a day.",
+    "calibration_window_matured": "Nearly every transaction of the window has a label; frauds get theirs first.",
+    "blend_beats_its_members": "The ensemble's average precision is not below that of a detector or candidate alone.",
+}
 
 
 def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     """Declare ``calibrated_threshold``."""
+    config = training_config(settings)
 
     @dg.asset(
         group_name="training",
@@ -34,106 +41,89 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         owners=OWNERS,
         pool="training",
         check_specs=[
-            dg.AssetCheckSpec(
-                "target_recall_feasible",
-                asset="calibrated_threshold",
-                description="The target recall is reached under the ceiling on false positives.",
-            ),
-            dg.AssetCheckSpec(
-                "calibration_window_matured",
-                asset="calibrated_threshold",
-                description="Nearly every transaction of the window has a label; frauds get theirs first.",
-            ),
-            dg.AssetCheckSpec(
-                "blend_beats_its_members",
-                asset="calibrated_threshold",
-                description="The ensemble's average precision is not below that of a detector or candidate alone.",
-            ),
+            dg.AssetCheckSpec(name, asset="calibrated_threshold", description=text) for name, text in _CHECKS.items()
         ],
     )
     def calibrated_threshold(
         training_windows: dict[str, str],
         isolation_forest: dict[str, Any],
         local_outlier_factor: dict[str, Any],
+        feedback_classifier: dict[str, Any],
         lake: dg.ResourceParam[Lake],
         model_store: dg.ResourceParam[ModelStore],
     ) -> Iterator[dg.MaterializeResult[dict[str, Any]]]:
-        """Threshold and risk cut-offs for the target recall, with what to expect of them."""
+        """Scoring mode, threshold and risk cut-offs for the target recall, with what to expect of them."""
         windows = windows_from_json(training_windows)
-        columns = settings.detector_features
-        window = labelled_features(lake, windows.calibrate_from, windows.calibrate_to, windows, columns)
-        rows = window[window["is_fraud"].notna()].astype({"is_fraud": bool}).reset_index(drop=True)
-        labelled_share = len(rows) / len(window)
-        stored = {
-            name: model_store.detector(name, version.version, version.sha256)
-            for name, version in detector_versions(isolation_forest, local_outlier_factor).items()
-        }
-        ensemble = Ensemble({name: part.score_reference for name, part in stored.items()}, settings.ensemble_weights)
-        raw = detector_scores(rows, {name: part.detector for name, part in stored.items()})
-        scored = rows.assign(anomaly_score=ensemble.blend(raw))
-        fitted = calibration.fit_threshold(
-            scored,
-            target_recall=settings.target_recall,
-            max_false_positive_rate=settings.max_false_positive_rate,
-            seed=settings.seed,
-        )
-        training = labelled_features(lake, windows.train_from, windows.train_to, windows, columns)
-        sample = training.sample(min(CANDIDATE_ROWS, len(training)), random_state=settings.seed)
-        precisions = average_precisions(
-            rows["is_fraud"].to_numpy(),
-            {"ensemble": scored["anomaly_score"].to_numpy(), **raw, **score_candidates(sample, rows, columns)},
+        label_free = load_label_free(model_store, isolation_forest, local_outlier_factor)
+        feedback = load_feedback(model_store, feedback_classifier)
+        rows = labelled_features(lake, windows.calibrate_from, windows.calibrate_to, windows, FEATURE_COLUMNS)
+        fitted_on = labelled_features(lake, windows.train_from, windows.train_to, windows, config.detector_features)
+        champion = model_store.champion_card()
+        choice = training.choose(
+            rows,
+            training.score_all(rows, label_free, feedback, config),
+            label_free,
+            config,
+            previous=None if champion is None else champion.calibration,
+            candidates_fitted_on=fitted_on,
         )
         yield dg.MaterializeResult(
-            value=fitted.to_json(),
-            metadata=_figures(fitted) | {f"average_precision/{name}": value for name, value in precisions.items()},
-            check_results=[
-                dg.AssetCheckResult(
-                    check_name="target_recall_feasible",
-                    passed=fitted.feasible,
-                    severity=dg.AssetCheckSeverity.WARN,
-                    metadata={"recall": fitted.recall.value, "limit": fitted.limit or "none"},
-                ),
-                dg.AssetCheckResult(
-                    check_name="calibration_window_matured",
-                    passed=labelled_share >= MATURED_SHARE,
-                    severity=dg.AssetCheckSeverity.WARN,
-                    metadata={"labelled_share": labelled_share, "limit": MATURED_SHARE},
-                ),
-                dg.AssetCheckResult(
-                    check_name="blend_beats_its_members",
-                    passed=precisions["ensemble"] >= max(precisions.values()),
-                    severity=dg.AssetCheckSeverity.WARN,
-                    metadata=dict(precisions),
-                ),
-            ],
+            value={"scoring_mode": choice.mode, "calibration": choice.calibration.to_json()},
+            metadata=_metadata(choice),
+            check_results=list(_check(choice, float(rows["is_fraud"].notna().mean()))),
         )
 
     return [calibrated_threshold]
 
 
-def detector_versions(
-    isolation_forest: dict[str, Any], local_outlier_factor: dict[str, Any]
-) -> dict[str, ModelVersion]:
-    """Registry entries of this cycle's detectors, by name."""
-    return {
-        "isolation_forest": ModelVersion(**isolation_forest),
-        "local_outlier_factor": ModelVersion(**local_outlier_factor),
+def _check(choice: Choice, labelled_share: float) -> Iterator[dg.AssetCheckResult]:
+    fitted, precisions = choice.calibration, choice.average_precisions
+    rivals = {name: value for name, value in precisions.items() if name in LABEL_FREE_RIVALS}
+    outcomes: dict[str, tuple[bool, dict[str, Any]]] = {
+        "target_recall_feasible": (
+            fitted.feasible and fitted.method == "precision_recall",
+            {"method": fitted.method, "limit": fitted.limit or "none", **_value("recall", fitted.recall)},
+        ),
+        "calibration_window_matured": (
+            labelled_share >= MATURED_SHARE,
+            {"labelled_share": labelled_share, "limit": MATURED_SHARE},
+        ),
+        "blend_beats_its_members": (
+            precisions.get("ensemble", 0.0) >= max(rivals.values(), default=0.0),
+            {name: precisions[name] for name in ("ensemble", *rivals) if name in precisions},
+        ),
     }
+    for name, (passed, figures) in outcomes.items():
+        yield dg.AssetCheckResult(check_name=name, passed=passed, severity=dg.AssetCheckSeverity.WARN, metadata=figures)
 
 
-def _figures(fitted: calibration.Calibration) -> dict[str, Any]:
-    estimates = ("recall", "false_positive_rate", "precision", "alerts_per_day")
-    records = []
-    for name in estimates:
-        estimate: calibration.Estimate = getattr(fitted, name)
-        figures = (estimate.value, estimate.low, estimate.high)
-        value, low, high = (round(figure, 4) for figure in figures)
-        records.append(dg.TableRecord({"figure": name, "value": value, "low": low, "high": high}))
+def _metadata(choice: Choice) -> dict[str, Any]:
+    fitted: Calibration = choice.calibration
+    estimates = {
+        name: getattr(fitted, name) for name in ("recall", "false_positive_rate", "precision", "alerts_per_day")
+    }
+    records = [
+        dg.TableRecord({"figure": name, **{part: round(figure, 4) for part, figure in vars(estimate).items()}})
+        for name, estimate in estimates.items()
+        if estimate.known
+    ]
     return {
+        "scoring_mode": choice.mode,
         "threshold": fitted.threshold,
+        "method": fitted.method,
+        "binding": fitted.binding or "none",
+        "limit": fitted.limit or "none",
+        "adjustment": fitted.adjustment or "none",
+        "alerts_per_day/fitted": fitted.fitted_alerts_per_day.value,
+        "alerts_per_day/smoothed": fitted.smoothed_alerts_per_day,
         "expected": dg.MetadataValue.table(records),
         "days": fitted.days,
         "frauds": fitted.frauds,
         "transactions": fitted.transactions,
         "precision_recall_curve": plots.precision_recall(fitted),
+        **{f"average_precision/{name}": value for name, value in choice.average_precisions.items()},
     }
+
+
+def _value(name: str, estimate: Estimate) -> dict[str, float]:
+    return {name: estimate.value} if estimate.known else {}

@@ -1,29 +1,24 @@
-"""Training: the windows of one cycle, and a detector each fitted on them."""
+"""Training: the windows of one cycle, and the detectors fitted on them."""
 
-from collections.abc import Callable
 from dataclasses import asdict
 from datetime import date
 from typing import Any
 
 import dagster as dg
-import numpy as np
 import pandas as pd
 
 from fraud_pipeline.adapters.lake import Lake
-from fraud_pipeline.adapters.model_store import ModelStore, StoredDetector, windows_from_json, windows_to_json
-from fraud_pipeline.core import explanations, labels, splits
-from fraud_pipeline.core.detectors.base import Detector
-from fraud_pipeline.core.detectors.ensemble import ScoreReference
-from fraud_pipeline.core.detectors.isolation_forest import IsolationForestDetector
-from fraud_pipeline.core.detectors.local_outlier_factor import LocalOutlierFactorDetector
+from fraud_pipeline.adapters.model_registry import ModelVersion
+from fraud_pipeline.adapters.model_store import ModelStore, windows_from_json, windows_to_json
+from fraud_pipeline.core import labels, splits, training
 from fraud_pipeline.core.errors import TrainingError
-from fraud_pipeline.core.schema import EVENT_KEYS, LABEL_COLUMNS
+from fraud_pipeline.core.schema import EVENT_KEYS, FEATURE_COLUMNS, LABEL_COLUMNS
+from fraud_pipeline.core.scoring import FEEDBACK_CLASSIFIER
+from fraud_pipeline.core.training import FittedDetector
 from fraud_pipeline.orchestration.assets.daily import OWNERS
 from fraud_pipeline.orchestration.partitions import days_between
+from fraud_pipeline.orchestration.training_config import training_config
 from fraud_pipeline.settings import Settings
-
-HELD_OUT_SHARE = 0.2
-"""Share of the training rows that no detector sees, against which scores are ranked."""
 
 
 class WindowConfig(dg.Config):
@@ -37,7 +32,8 @@ class WindowConfig(dg.Config):
 
 
 def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
-    """Declare ``training_windows``, ``isolation_forest`` and ``local_outlier_factor``."""
+    """Declare ``training_windows``, ``isolation_forest``, ``local_outlier_factor`` and ``feedback_classifier``."""
+    config = training_config(settings)
 
     @dg.asset(group_name="training", kinds={"json"}, owners=OWNERS, deps=["transaction_features", "fraud_labels"])
     def training_windows(
@@ -62,34 +58,16 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         context.add_output_metadata(stored)
         return stored
 
-    def fit(
-        name: str,
-        fit_detector: Callable[[pd.DataFrame], Detector],
-        params: dict[str, Any],
-        context: dg.AssetExecutionContext,
-        stored_windows: dict[str, str],
-        lake: Lake,
-        model_store: ModelStore,
+    def fit_label_free(
+        name: str, context: dg.AssetExecutionContext, stored: dict[str, str], lake: Lake, model_store: ModelStore
     ) -> dict[str, Any]:
-        windows = windows_from_json(stored_windows)
-        rows = labelled_features(lake, windows.train_from, windows.train_to, windows, settings.detector_features)
-        shuffled = np.random.default_rng(settings.seed).permutation(len(rows))
-        is_held_out = np.isin(np.arange(len(rows)), shuffled[: max(1, int(len(rows) * HELD_OUT_SHARE))])
-        fitted = rows[~is_held_out].reset_index(drop=True)
-        detector = fit_detector(fitted)
-        stored = StoredDetector(
-            detector,
-            ScoreReference.of(detector.score(rows[is_held_out])),
-            explanations.feature_reference(fitted, settings.detector_features),
-        )
-        version = model_store.save_detector(
-            name,
-            stored,
-            windows=windows,
-            params=params | {"seed": settings.seed},
-            metrics={"fitted_rows": len(fitted), "known_genuine_rows": int((fitted["is_fraud"] == False).sum())},  # noqa: E712
-        )
-        context.add_output_metadata({"rows": len(rows), "version": version.version, "sha256": version.sha256, **params})
+        windows = windows_from_json(stored)
+        rows = labelled_features(lake, windows.train_from, windows.train_to, windows, config.detector_features)
+        fitted = training.fit_label_free(name, rows, config)
+        params = {**getattr(config, name), "columns": list(config.detector_features), "seed": config.seed}
+        metrics = {"rows": len(rows), "known_frauds": int(rows["is_fraud"].eq(True).sum())}
+        version = model_store.save_detector(name, fitted, windows=windows, params=params, metrics=metrics)
+        context.add_output_metadata({"version": version.version, "sha256": version.sha256, **metrics, **params})
         return asdict(version)
 
     @dg.asset(group_name="training", kinds={"scikitlearn", "mlflow"}, owners=OWNERS, pool="training")
@@ -100,12 +78,7 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         model_store: dg.ResourceParam[ModelStore],
     ) -> dict[str, Any]:
         """A forest fitted on the training window, registered in MLflow."""
-        params: dict[str, Any] = {"trees": settings.isolation_forest_trees, "columns": list(settings.detector_features)}
-
-        def fit_forest(rows: pd.DataFrame) -> Detector:
-            return IsolationForestDetector.fit(rows, **params, seed=settings.seed)
-
-        return fit("isolation_forest", fit_forest, params, context, training_windows, lake, model_store)
+        return fit_label_free("isolation_forest", context, training_windows, lake, model_store)
 
     @dg.asset(group_name="training", kinds={"scikitlearn", "mlflow"}, owners=OWNERS, pool="training")
     def local_outlier_factor(
@@ -115,23 +88,64 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         model_store: dg.ResourceParam[ModelStore],
     ) -> dict[str, Any]:
         """A reference set of known-genuine rows of the training window, registered in MLflow."""
-        params: dict[str, Any] = {
-            "neighbours": settings.lof_neighbours,
-            "reference_rows": settings.lof_reference_rows,
-            "columns": list(settings.detector_features),
-        }
+        return fit_label_free("local_outlier_factor", context, training_windows, lake, model_store)
 
-        def fit_reference(rows: pd.DataFrame) -> Detector:
-            genuine = (rows["is_fraud"] == False).to_numpy(dtype=bool)  # noqa: E712 - the label may be missing
-            # A cold start has no labels: then all rows serve.
-            enough = genuine.sum() > settings.lof_neighbours
-            return LocalOutlierFactorDetector.fit(
-                rows, **params, is_genuine=genuine if enough else None, seed=settings.seed
+    @dg.asset(group_name="training", kinds={"xgboost", "mlflow"}, owners=OWNERS, pool="training")
+    def feedback_classifier(
+        context: dg.AssetExecutionContext,
+        training_windows: dict[str, str],
+        isolation_forest: dict[str, Any],
+        local_outlier_factor: dict[str, Any],
+        lake: dg.ResourceParam[Lake],
+        model_store: dg.ResourceParam[ModelStore],
+    ) -> dict[str, dict[str, Any]]:
+        """Boosted trees on matured labels, one for each scoring mode that reads them; none on a cold start."""
+        windows = windows_from_json(training_windows)
+        label_free = load_label_free(model_store, isolation_forest, local_outlier_factor)
+        rows = labelled_features(lake, windows.train_from, windows.train_to, windows, FEATURE_COLUMNS)
+        versions = {}
+        for mode, fitted in training.fit_feedback(rows, label_free, config).items():
+            params = {**config.feedback_classifier, "mode": mode, "seed": config.seed}
+            metrics = {
+                "rows": int(rows["is_fraud"].notna().sum()),
+                "known_frauds": int(rows["is_fraud"].eq(True).sum()),
+            }
+            version = model_store.save_detector(
+                FEEDBACK_CLASSIFIER, fitted, windows=windows, params=params, metrics=metrics
             )
+            versions[mode] = asdict(version)
+            context.add_output_metadata({f"{mode}/version": version.version, f"{mode}/sha256": version.sha256})
+        if not versions:
+            context.log.warning("Too few known frauds in the training window: the ensemble scores alone.")
+        return versions
 
-        return fit("local_outlier_factor", fit_reference, params, context, training_windows, lake, model_store)
+    return [training_windows, isolation_forest, local_outlier_factor, feedback_classifier]
 
-    return [training_windows, isolation_forest, local_outlier_factor]
+
+def load_label_free(
+    model_store: ModelStore, isolation_forest: dict[str, Any], local_outlier_factor: dict[str, Any]
+) -> dict[str, FittedDetector]:
+    """Load this cycle's label-free detectors, by name."""
+    versions = label_free_versions(isolation_forest, local_outlier_factor)
+    return {name: model_store.detector(name, each.version, each.sha256) for name, each in versions.items()}
+
+
+def load_feedback(model_store: ModelStore, feedback_classifier: dict[str, Any]) -> dict[str, FittedDetector]:
+    """Load this cycle's feedback classifiers, by scoring mode."""
+    versions = {mode: ModelVersion(**stored) for mode, stored in feedback_classifier.items()}
+    return {
+        mode: model_store.detector(FEEDBACK_CLASSIFIER, each.version, each.sha256) for mode, each in versions.items()
+    }
+
+
+def label_free_versions(
+    isolation_forest: dict[str, Any], local_outlier_factor: dict[str, Any]
+) -> dict[str, ModelVersion]:
+    """Registry entries of this cycle's label-free detectors, by name."""
+    return {
+        "isolation_forest": ModelVersion(**isolation_forest),
+        "local_outlier_factor": ModelVersion(**local_outlier_factor),
+    }
 
 
 def labelled_features(

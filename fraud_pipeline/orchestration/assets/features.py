@@ -1,22 +1,29 @@
 """One row of features a transaction."""
 
-from datetime import date
+from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
 
 import dagster as dg
+import numpy as np
+import pandas as pd
 
 from fraud_pipeline.adapters.database.day_repository import replace_day
 from fraud_pipeline.adapters.database.engine import Database
 from fraud_pipeline.adapters.database.tables import transaction_features as features_table
 from fraud_pipeline.adapters.lake import Lake
-from fraud_pipeline.core import features, labels, profiles
+from fraud_pipeline.core import entity_risk, features, labels, profiles
 from fraud_pipeline.core.schema import ACTIVITY_COLUMNS
 from fraud_pipeline.orchestration.assets.daily import daily_asset
-from fraud_pipeline.orchestration.partitions import MetadataOfDay, TrailingDays, for_each_day
+from fraud_pipeline.orchestration.partitions import TrailingDays, days_of, report
 from fraud_pipeline.settings import Settings
+
+BATCH_DAYS = 14
+"""So many days of a range are built in one call, which gives the same rows with fewer look-backs."""
 
 
 def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     """Declare ``transaction_features``."""
+    baseline_days = profiles.BASELINE_DAYS
 
     @daily_asset(
         settings,
@@ -28,32 +35,80 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], database: dg.ResourceParam[Database]
     ) -> None:
         """The features of each transaction, from events before it and labels known before it."""
-        window = features.RISK_WINDOW_DAYS
-        activity = TrailingDays(lake, "user_daily_activity", profiles.BASELINE_DAYS, ACTIVITY_COLUMNS)
-        # Days more than the window: it begins within a day, and days of a clock change have 23 hours.
-        recent = TrailingDays(lake, "validated_transactions", window + 1, features.RECENT_COLUMNS)
-        known = TrailingDays(lake, "fraud_labels", window + 2, labels.EVENT_COLUMNS)
+        batches = list(batches_of(days_of(context)))
+        activity = TrailingDays(lake, "user_daily_activity", baseline_days, ACTIVITY_COLUMNS)
+        # A day more than the window: it begins within a day, and days of a clock change have 23 hours.
+        recent = TrailingDays(lake, "validated_transactions", features.RISK_WINDOW_DAYS + 1, features.RECENT_COLUMNS)
+        window = features.LABEL_WINDOW_DAYS + 1 + max(map(len, batches))
+        known = TrailingDays(lake, "fraud_labels", window, entity_risk.EVENT_COLUMNS)
+        zscores = FraudZScores(lake, settings.time_zone)
 
-        def work(day: date) -> MetadataOfDay:
-            transactions = lake.read("validated_transactions", day)
-            daily, days_found = activity.before(day)
-            earlier, _ = recent.before(day)
-            events, _ = known.through(day)
+        for days in batches:
+            rows = [lake.read("validated_transactions", day) for day in days]
+            daily, _ = activity.before(days[0])
+            earlier, _ = recent.before(days[0])
+            events, _ = known.through(days[-1])
+            nothing = features.no_history()
             built = features.build(
-                transactions,
-                profiles.merge(profiles.no_activity() if daily is None else daily),
-                transactions.iloc[:0] if earlier is None else earlier,
-                labels.no_labels() if events is None else events,
+                pd.concat(rows, ignore_index=True),
+                features.History(
+                    nothing.activity if daily is None else daily, nothing.recent if earlier is None else earlier
+                ),
+                zscores.join(labels.no_labels() if events is None else events, days[0]),
                 time_zone=settings.time_zone,
+                baseline_days=baseline_days,
             )
-            lake.write("transaction_features", day, built)
-            replace_day(database, features_table, day, built.assign(event_day=day))
-            return {
-                "dagster/partition_row_count": len(built),
-                "days_found": days_found,
-                "days_missing": profiles.BASELINE_DAYS - days_found,
-            }
-
-        for_each_day(context, "transaction_features", work)
+            ends = np.cumsum([len(part) for part in rows])
+            found = lake.days("user_daily_activity")
+            for day, end, part in zip(days, ends, rows, strict=True):
+                own = built.iloc[end - len(part) : end].reset_index(drop=True)
+                lake.write("transaction_features", day, own)
+                replace_day(database, features_table, day, own.assign(event_day=day))
+                days_found = sum(day - timedelta(days=back + 1) in found for back in range(baseline_days))
+                figures = {"dagster/partition_row_count": len(own), "days_found": days_found}
+                report(context, "transaction_features", day, figures | {"days_missing": baseline_days - days_found})
 
     return [transaction_features]
+
+
+def batches_of(days: Sequence[date]) -> Iterator[list[date]]:
+    """Cut the days of a run into batches of neighbouring days."""
+    batch: list[date] = []
+    for day in days:
+        if batch and (len(batch) == BATCH_DAYS or day != batch[-1] + timedelta(days=1)):
+            yield batch
+            batch = []
+        batch.append(day)
+    yield batch
+
+
+class FraudZScores:
+    """How unusual the amounts of frauds were when they happened, looked up in the lake once a run.
+
+    Parameters
+    ----------
+    lake : Lake
+    time_zone : str
+        That of partition days.
+    """
+
+    def __init__(self, lake: Lake, time_zone: str) -> None:
+        self._lake = lake
+        self._time_zone = time_zone
+        self._known = pd.Series(dtype=np.float64, index=pd.Index([], dtype="str"))
+
+    def join(self, events: pd.DataFrame, before: date) -> pd.DataFrame:
+        """Add the z-scores of transactions before a day to the fraud labels among the events.
+
+        It stays missing where the transaction's day has no features yet, and for the rest of the events.
+        """
+        frauds = events.loc[events["is_fraud"], ["transaction_id", "event_time"]]
+        day = frauds["event_time"].dt.tz_convert(self._time_zone).dt.date
+        new = frauds[(day < before) & (self._known.index.get_indexer(pd.Index(frauds["transaction_id"])) < 0)]
+        columns = ["transaction_id", entity_risk.ZSCORE]
+        for rows in self._lake.read_days("transaction_features", sorted(set(day[new.index])), columns).values():
+            found = rows.set_index("transaction_id")[entity_risk.ZSCORE]
+            hits = found.index.get_indexer(pd.Index(new["transaction_id"].unique()))
+            self._known = pd.concat([self._known, found.iloc[hits[hits >= 0]]])
+        zscore = self._known.reindex(frauds["transaction_id"]).set_axis(frauds.index)
+        return events.assign(**{entity_risk.ZSCORE: zscore.reindex(events.index)})

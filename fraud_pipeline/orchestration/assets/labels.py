@@ -1,16 +1,19 @@
 """What became known of earlier transactions, and when."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 import dagster as dg
 import pandas as pd
 
+from fraud_pipeline.adapters.database import review_repository
+from fraud_pipeline.adapters.database.engine import Database
 from fraud_pipeline.adapters.lake import Lake
 from fraud_pipeline.adapters.landing_zone import LandingZone
 from fraud_pipeline.core import labels
 from fraud_pipeline.core.schema import EVENT_KEYS
+from fraud_pipeline.core.splits import ONE_DAY
 from fraud_pipeline.orchestration.assets.daily import daily_asset
-from fraud_pipeline.orchestration.partitions import MetadataOfDay, for_each_day
+from fraud_pipeline.orchestration.partitions import MetadataOfDay, days_of, for_each_day
 from fraud_pipeline.settings import Settings
 
 LABEL_LOOKBACK_DAYS = 180
@@ -26,8 +29,11 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         context: dg.AssetExecutionContext,
         landing_zone: dg.ResourceParam[LandingZone],
         lake: dg.ResourceParam[Lake],
+        database: dg.ResourceParam[Database],
     ) -> None:
-        """Labels that became known on the day, and transactions that matured unreported on it."""
+        """Labels of files and decisions of analysts of the day, and transactions that matured unreported on it."""
+        days = days_of(context)
+        decided_on = decided_by_day(database, days[0] - maturity, days[-1], settings.time_zone)
         landed_on: dict[date, pd.DataFrame] = {}
 
         def landed(day: date) -> pd.DataFrame:
@@ -38,12 +44,15 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         def work(day: date) -> MetadataOfDay:
             matured_day = day - maturity
             maturing = lake.read_days("validated_transactions", [matured_day], EVENT_KEYS)
-            reported_before = [landed(matured_day + timedelta(days=n))["transaction_id"] for n in range(maturity.days)]
+            until_today = [matured_day + timedelta(days=n) for n in range(maturity.days)]
+            reports = {
+                each: (landed(each), decided_on.get(each, labels.nothing_landed())) for each in [*until_today, day]
+            }
             known, unmatched = labels.of_day(
-                landed(day),
-                find_transactions(lake, day, landed(day)["transaction_id"]),
+                *reports[day],
+                find_transactions(lake, day, pd.concat([report["transaction_id"] for report in reports[day]])),
                 maturing.get(matured_day, labels.no_labels()),
-                pd.concat(reported_before),
+                pd.concat([report["transaction_id"] for each in until_today for report in reports[each]]),
                 maturity,
             )
             lake.write("fraud_labels", day, known)
@@ -51,6 +60,7 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             return {
                 "dagster/partition_row_count": len(known),
                 "reported_frauds": int(known["is_fraud"].sum()),
+                "analyst_labels": int((known["label_source"] == labels.ANALYST).sum()),
                 "matured_unreported": int((known["label_source"] == labels.UNREPORTED).sum()),
                 "unmatched": len(unmatched),
                 "unmatched_ids": unmatched["transaction_id"].head(20).tolist(),
@@ -59,6 +69,15 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         for_each_day(context, "fraud_labels", work)
 
     return [fraud_labels]
+
+
+def decided_by_day(database: Database, first: date, last: date, time_zone: str) -> dict[date, pd.DataFrame]:
+    """Read the decisions that are labels, by the day on which they were made; days without one are left out."""
+    # A day begins within 14 hours of that of UTC.
+    start, end = (datetime.combine(day, time.min, tzinfo=UTC) for day in (first - ONE_DAY, last + 2 * ONE_DAY))
+    decisions = labels.from_decisions(review_repository.decisions_between(database, start, end))
+    day_of = decisions["label_known_at"].dt.tz_convert(time_zone).dt.date
+    return {day: of_day.reset_index(drop=True) for day, of_day in decisions.groupby(day_of)}
 
 
 def find_transactions(lake: Lake, day: date, transaction_ids: pd.Series) -> pd.DataFrame:

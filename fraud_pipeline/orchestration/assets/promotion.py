@@ -6,14 +6,22 @@ from typing import Any
 import dagster as dg
 
 from fraud_pipeline.adapters.lake import Lake
+from fraud_pipeline.adapters.model_registry import ModelVersion
 from fraud_pipeline.adapters.model_store import ModelStore, windows_from_json
 from fraud_pipeline.core import promotion
 from fraud_pipeline.core.calibration import Calibration
-from fraud_pipeline.core.scoring import ScoringModel, detector_scores
-from fraud_pipeline.orchestration.assets.calibration import detector_versions
+from fraud_pipeline.core.schema import FEATURE_COLUMNS
+from fraud_pipeline.core.scoring import FEEDBACK_CLASSIFIER, detector_scores
 from fraud_pipeline.orchestration.assets.daily import OWNERS
-from fraud_pipeline.orchestration.assets.detectors import labelled_features
+from fraud_pipeline.orchestration.assets.detectors import label_free_versions, labelled_features
 from fraud_pipeline.settings import Settings
+
+
+class PromotionConfig(dg.Config):
+    """An operator may override the verdict; who and why is kept with the promotion."""
+
+    override_reason: str = ""
+    operator: str = ""
 
 
 def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
@@ -33,51 +41,70 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         ],
     )
     def champion_model(
+        config: PromotionConfig,
         training_windows: dict[str, str],
         isolation_forest: dict[str, Any],
         local_outlier_factor: dict[str, Any],
+        feedback_classifier: dict[str, Any],
         calibrated_threshold: dict[str, Any],
         lake: dg.ResourceParam[Lake],
         model_store: dg.ResourceParam[ModelStore],
     ) -> Iterator[dg.MaterializeResult[dict[str, Any]]]:
         """The model that scores from now on: this cycle's if it wins, else the one before."""
         windows = windows_from_json(training_windows)
-        fitted = Calibration.from_json(calibrated_threshold)
+        fitted, mode = Calibration.from_json(calibrated_threshold["calibration"]), calibrated_threshold["scoring_mode"]
+        detectors = label_free_versions(isolation_forest, local_outlier_factor)
+        if mode != "ensemble":
+            detectors[FEEDBACK_CLASSIFIER] = ModelVersion(**feedback_classifier[mode])
         champion = model_store.champion()
         challenger = model_store.model(
             model_store.save_model(
-                detector_versions(isolation_forest, local_outlier_factor),
+                detectors,
                 settings.ensemble_weights,
                 fitted,
                 windows=windows,
-                metrics={"expected_recall": fitted.recall.value, "expected_precision": fitted.precision.value},
+                metrics={"expected_recall": fitted.recall.value} if fitted.recall.known else {},
+                scoring_mode=mode,
+                normalisation=settings.score_normalisation,
             ).version
         )
-        models = [part.model for part in (challenger, champion) if part is not None]
-        columns = {column for model in models for part in model.detectors.values() for column in part.columns}
-        rows = labelled_features(lake, windows.calibrate_from, windows.calibrate_to, windows, tuple(sorted(columns)))
+        model_store.nominate(challenger.version)
+        rows = labelled_features(lake, windows.calibrate_from, windows.calibrate_to, windows, FEATURE_COLUMNS)
         rows = rows[rows["is_fraud"].notna()]
-
-        def scores(model: ScoringModel) -> Any:  # noqa: ANN401 - array
-            return model.ensemble.blend(detector_scores(rows, model.detectors))
-
+        models = [part.model for part in (challenger, champion) if part is not None]
+        scores = [model.anomaly_score(detector_scores(rows, model.detectors)) for model in models]
         verdict = promotion.compare(
             rows["is_fraud"].to_numpy(dtype=bool),
-            scores(challenger.model),
-            None if champion is None else scores(champion.model),
+            scores[0],
+            scores[1] if champion is not None else None,
+            day=rows["day"],
+            alerts_per_day=fitted.alerts_per_day.value,
+            tolerance=settings.promotion_tolerance,
+            recall_tolerance=settings.promotion_tolerance,
+            seed=settings.seed,
         )
         if verdict.promoted:
-            model_store.promote(challenger.version)
-        serving = challenger if verdict.promoted or champion is None else champion
+            model_store.promote(challenger.version, reason=verdict.reason)
+        elif config.override_reason:
+            model_store.promote(challenger.version, reason=config.override_reason, actor=config.operator or "operator")
+        promoted = verdict.promoted or bool(config.override_reason)
+        serving = challenger if promoted or champion is None else champion
+        figures: dict[str, Any] = {"verdict": verdict.reason, **verdict.figures}
         yield dg.MaterializeResult(
             value={"version": serving.version.version, "challenger": challenger.version.version},
-            metadata={"champion_version": serving.version.version, "verdict": verdict.reason},
+            metadata={
+                "champion_version": serving.version.version,
+                "challenger_version": challenger.version.version,
+                "scoring_mode": serving.model.mode,
+                "override": config.override_reason or "none",
+                **figures,
+            },
             check_results=[
                 dg.AssetCheckResult(
                     check_name="challenger_wins",
                     passed=verdict.promoted,
                     severity=dg.AssetCheckSeverity.WARN,
-                    metadata={"verdict": verdict.reason},
+                    metadata=figures,
                 )
             ],
         )

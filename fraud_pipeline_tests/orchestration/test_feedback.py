@@ -1,0 +1,181 @@
+"""What analysts decide comes back as labels and features; what was drawn at random waits beside the alerts."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
+
+import pandas as pd
+import pytest
+from sqlalchemy import select, update
+
+from fraud_pipeline.adapters.database.alert_repository import alerts_of_day, count_by_risk
+from fraud_pipeline.adapters.database.engine import Database
+from fraud_pipeline.adapters.database.review_repository import (
+    close_alert,
+    open_reviews,
+    record_decisions,
+    related_transactions,
+)
+from fraud_pipeline.adapters.database.tables import alerts
+from fraud_pipeline.core.reviews import REASON_TEXT
+from fraud_pipeline.core.splits import TrainingWindows
+from fraud_pipeline.orchestration.assets.detectors import labelled_features
+from fraud_pipeline.orchestration.assets.labels import decided_by_day
+from fraud_pipeline.orchestration.build import build_definitions
+from fraud_pipeline.orchestration.jobs import MERGE_LABELS, PREPARE, SCORE
+from fraud_pipeline_tests.orchestration.conftest import Deployment, day
+
+
+def at(of: date, hour: int) -> datetime:
+    return datetime.combine(of, time(hour), tzinfo=UTC)
+
+
+@pytest.fixture
+def database(prepared: Deployment) -> Iterator[Database]:
+    database = prepared.database
+    yield database
+    database.dispose()
+
+
+@pytest.fixture
+def alert(prepared: Deployment, database: Database) -> pd.Series:
+    """Give an alert of day 29 that no file will ever tell of, at a merchant with payments late on day 30."""
+    prepared.runner.run_range(SCORE, day(29), day(30))
+    files = {file.key.split("/")[2] for file in prepared.landing_zone.label_files()}
+    known = {
+        name for each in files for name in prepared.landing_zone.read_labels(date.fromisoformat(each))["transaction_id"]
+    }
+    next_day = prepared.lake.read("validated_transactions", day(30))
+    busy = set(next_day.loc[next_day["event_time"] > at(day(30), 12), "merchant_id"])
+    raised = alerts_of_day(database, day(29))
+    raised = raised[~raised["transaction_id"].isin(known) & raised["merchant_id"].isin(busy)]
+    first: pd.Series = raised.iloc[0]
+    return first
+
+
+def labels_of(deployment: Deployment, transaction_id: str) -> list[tuple[object, ...]]:
+    rows = deployment.lake_rows("fraud_labels")
+    rows = rows[rows["transaction_id"] == transaction_id]
+    return list(rows[["is_fraud", "label_source", "label_known_at"]].itertuples(index=False, name=None))
+
+
+def test_a_confirmed_alert_is_a_label_and_moves_what_is_known_of_its_merchant_from_then_on(
+    prepared: Deployment, database: Database, alert: pd.Series
+) -> None:
+    decided_at = at(day(30), 9)
+    before = prepared.lake.read("transaction_features", day(30))
+    close_alert(database, int(alert["alert_id"]), "confirmed_fraud", "ada", at=decided_at)
+    prepared.runner.run_day(PREPARE, day(30))
+    assert labels_of(prepared, alert["transaction_id"]) == [(True, "analyst", decided_at)]
+    after = prepared.lake.read("transaction_features", day(30))
+    concerned = (after["merchant_id"] == alert["merchant_id"]) & (after["event_time"] > decided_at)
+    assert concerned.any()
+    for feature in ("merchant_known_frauds_1d", "merchant_known_frauds_7d", "merchant_known_frauds_30d"):
+        moved = after[feature] - before[feature]
+        assert (moved[concerned] == 1).all()
+        assert (moved[~concerned] == 0).all()
+    stored = {row[0]: row for row in prepared.rows("transaction_features")}
+    assert set(after["transaction_id"]) <= set(stored)
+
+
+def test_bulk_decisions_on_the_related_transactions_are_labels_of_the_same_day(
+    prepared: Deployment, database: Database, alert: pd.Series
+) -> None:
+    offered = related_transactions(database, int(alert["alert_id"]))
+    names = offered["transaction_id"].head(20).tolist()
+    assert len(names) > 5
+    record_decisions(database, names, "confirmed_fraud", "ada", at=at(day(30), 9))
+    prepared.runner.run_day(MERGE_LABELS, day(30))
+    known = prepared.lake.read("fraud_labels", day(30))
+    decided = known[known["label_source"] == "analyst"]
+    # A payment of the hours after the decision cannot have been decided on.
+    late = offered["event_time"] > at(day(30), 9)
+    assert set(decided["transaction_id"]) == set(names) - set(offered.loc[late, "transaction_id"])
+
+
+def test_a_day_of_labels_is_the_same_when_it_is_run_again_and_its_alert_is_open_again(
+    prepared: Deployment, database: Database, alert: pd.Series
+) -> None:
+    close_alert(database, int(alert["alert_id"]), "confirmed_fraud", "ada", at=at(day(30), 9))
+    prepared.runner.run_day(MERGE_LABELS, day(30))
+    first = (prepared.lake.root / "fraud_labels" / f"{day(30)}.parquet").read_bytes()
+    with database.begin() as connection:
+        connection.execute(update(alerts).values(status="open", outcome=None))
+    prepared.runner.run_range(MERGE_LABELS, day(29), day(31))
+    assert (prepared.lake.root / "fraud_labels" / f"{day(30)}.parquet").read_bytes() == first
+
+
+def test_what_an_analyst_found_genuine_does_not_mature_unreported(
+    prepared: Deployment, database: Database, alert: pd.Series
+) -> None:
+    name = alert["transaction_id"]
+    matured = day(29) + timedelta(days=prepared.settings.label_maturity_days)
+    close_alert(database, int(alert["alert_id"]), "inconclusive", "ada", at=at(day(30), 8))
+    prepared.runner.run_range(MERGE_LABELS, day(30), matured)
+    assert labels_of(prepared, name) == [(False, "unreported", alert["event_time"] + (matured - day(29)))]
+    close_alert(database, int(alert["alert_id"]), "false_positive", "ada", at=at(day(30), 9))
+    prepared.runner.run_range(MERGE_LABELS, day(30), matured)
+    assert labels_of(prepared, name) == [(False, "analyst", at(day(30), 9))]
+
+
+def test_decisions_are_filed_under_the_day_of_the_deployments_time_zone(
+    prepared: Deployment, database: Database
+) -> None:
+    name = prepared.lake.read("validated_transactions", day(3))["transaction_id"].iloc[0]
+    record_decisions(database, [name], "confirmed_fraud", "ada", at=at(day(10), 20))
+    record_decisions(database, [name], "inconclusive", "ada", at=at(day(10), 3))
+    for zone, expected in (("UTC", day(10)), ("Pacific/Auckland", day(11)), ("Pacific/Honolulu", day(10))):
+        assert list(decided_by_day(database, day(8), day(12), zone)) == [expected]
+    assert list(decided_by_day(database, day(11), day(12), "Pacific/Auckland")) == [day(11)]
+
+
+def test_training_takes_what_nobody_reported_for_genuine_only_once_it_matured(prepared: Deployment) -> None:
+    windows = TrainingWindows(day(5), day(8), day(9), day(19), day(20))
+    rows = labelled_features(prepared.lake, day(9), day(19), windows, ("amount",))
+    matured = rows["event_time"] + timedelta(days=prepared.settings.label_maturity_days) < windows.known_before
+    everything = prepared.lake_rows("fraud_labels")
+    known = everything[everything["label_known_at"] < windows.known_before]
+    reported = rows["transaction_id"].isin(known.loc[known["label_source"] != "unreported", "transaction_id"])
+    assert (~matured & ~reported).sum() > 100
+    assert (rows["is_fraud"].notna() == (matured | reported)).all()
+    assert not rows.loc[matured & ~reported, "is_fraud"].any()
+
+
+# Random reviews
+
+
+def test_each_night_draws_below_the_threshold_into_the_queue_without_counting_as_alerts(
+    prepared: Deployment, database: Database
+) -> None:
+    prepared.runner.run_range(SCORE, day(29), day(30))
+    queue = open_reviews(database, limit=10_000)
+    drawn = queue[queue["selection"] == "random_sample"]
+    assert drawn["event_day"].value_counts().to_dict() == {day(29): 5, day(30): 5}
+    assert set(drawn["risk_level"]) == {"LOW"}
+    assert set(drawn["reason_text"]) == {REASON_TEXT}
+    scores = prepared.lake_rows("anomaly_scores")
+    alerted = scores.loc[scores["is_alert"], "transaction_id"]
+    assert not set(drawn["transaction_id"]) & set(alerted)
+    assert sum(count_by_risk(database, day(29), day(30)).values()) == len(alerted)
+    for number in (29, 30):
+        stored = prepared.lake.read("random_reviews", day(number))
+        assert set(stored["transaction_id"]) == set(drawn.loc[drawn["event_day"] == day(number), "transaction_id"])
+
+
+def test_a_night_again_draws_the_same_and_what_is_in_review_stays(prepared: Deployment, database: Database) -> None:
+    prepared.runner.run_day(SCORE, day(29))
+    number = int(open_reviews(database).query("selection == 'random_sample'")["alert_id"].iloc[0])
+    close_alert(database, number, "false_positive", "ada")
+    with database.begin() as connection:
+        before = connection.execute(select(alerts).order_by(alerts.c.alert_id)).all()
+    prepared.runner.run_day(SCORE, day(29))
+    with database.begin() as connection:
+        assert connection.execute(select(alerts).order_by(alerts.c.alert_id)).all() == before
+
+
+def test_without_random_reviews_nothing_is_drawn(prepared: Deployment, database: Database) -> None:
+    settings = prepared.settings.model_copy(update={"random_reviews_per_day": 0})
+    none = replace(prepared, settings=settings, definitions=build_definitions(settings))
+    none.runner.run_day(SCORE, day(29))
+    assert set(open_reviews(database, limit=10_000)["selection"]) == {"threshold"}
+    assert prepared.lake.read("random_reviews", day(29)).empty
