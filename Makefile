@@ -49,8 +49,8 @@ test: dev ## The whole test suite
 e2e: dev ## Slower proofs against real servers, processes and a browser
 	$(BIN)/pytest -m e2e
 
-bench: dev ## Comparisons with what one would otherwise do
-	$(BIN)/python -m benchmarks.features
+bench: dev ## Comparisons with what one would otherwise do, into benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks
 
 format: dev ## Format and sort imports
 	$(BIN)/ruff format .

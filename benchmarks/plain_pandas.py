@@ -137,7 +137,7 @@ def _labels(rows: pd.DataFrame, events: pd.DataFrame, entity: str, windows: tupl
         at = left.assign(time=left["event_time"] - pd.Timedelta(days=shift))
         return pd.merge_asof(at, running, on="time", by=entity, allow_exact_matches=exact).fillna(0.0)
 
-    columns = {}
+    columns: dict[str, pd.Series] = {}
     now = until(0, False)
     for days in windows:
         # A label exactly at the beginning of the window still counts.
@@ -147,9 +147,9 @@ def _labels(rows: pd.DataFrame, events: pd.DataFrame, entity: str, windows: tupl
         columns[f"{entity}_known_genuine_{days}d"] = known - frauds
         columns[f"{entity}_fraud_rate_{days}d"] = frauds / known.clip(lower=1.0)
         columns[f"{entity}_unexplained_frauds_{days}d"] = unexplained
-    frauds = own.loc[own["is_fraud"], [entity, "label_known_at"]].assign(time=lambda frame: frame["label_known_at"])
+    reported = own.loc[own["is_fraud"], [entity, "label_known_at"]].assign(time=lambda frame: frame["label_known_at"])
     last = pd.merge_asof(
-        left.rename(columns={"event_time": "time"}), frauds, on="time", by=entity, allow_exact_matches=False
+        left.rename(columns={"event_time": "time"}), reported, on="time", by=entity, allow_exact_matches=False
     )
     since = (left["event_time"] - last["label_known_at"]).dt.total_seconds() / 86_400
     return columns | {f"{entity}_days_since_known_fraud": since.fillna(np.inf).clip(upper=30.0)}

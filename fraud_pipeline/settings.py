@@ -101,6 +101,9 @@ class Settings(BaseSettings):
     )
     lof_neighbours: int = Field(50, ge=2, description="Neighbours k of the Local Outlier Factor.")
     lof_reference_rows: int = Field(10_000, ge=100, description="Rows of its reference set.")
+    lof_scaling: Literal["log", "standard"] = Field(
+        "log", description="Whether its columns are standardised as signed logarithms or as they are."
+    )
     lof_genuine_reference: bool = Field(True, description="Whether only known-genuine rows enter it.")
     feedback_rounds: int = Field(300, ge=1, description="Boosting rounds of the feedback classifier.")
     target_recall: float = Field(0.85, gt=0, le=1, description="Share of frauds that the threshold is to alert on.")

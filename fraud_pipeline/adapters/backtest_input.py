@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 import pandas as pd
 
-from fraud_pipeline.adapters.ingest import ingest
+from fraud_pipeline.adapters.ingest import files_below, ingest
 from fraud_pipeline.adapters.label_files import read_scenarios
 from fraud_pipeline.adapters.landing_zone import LandingZone
 from fraud_pipeline.adapters.source import Source, load_source
@@ -26,7 +26,7 @@ class BacktestInput:
     truth : DataFrame
         ``transaction_id``, ``is_fraud``, ``label_known_at`` and ``scenario`` of every transaction.
     rejected : int
-        Rows that could not be used.
+        Rows that could not be used, those whose ``transaction_id`` an earlier day has among them.
     """
 
     transactions: pd.DataFrame
@@ -82,8 +82,11 @@ def read_source(
             if on_day is not None:
                 on_day(day.isoformat(), number, len(days))
         landed = [zone.read_labels(day) for day in sorted({file.day for file in zone.label_files()})]
-    rows = pd.concat(valid, ignore_index=True).drop_duplicates("transaction_id", ignore_index=True)
-    rows = rows.sort_values(["event_time", "transaction_id"], kind="stable", ignore_index=True)
+    if not valid:
+        raise InputFileError(f"{where} holds no transaction file of source {source.name}: check the folder.")
+    every = pd.concat(valid, ignore_index=True)
+    rows = every.drop_duplicates("transaction_id").sort_values(["event_time", "transaction_id"], ignore_index=True)
+    rejected += len(every) - len(rows)
     if not landed:
         raise InputFileError(f"{where} holds no label file of source {source.name}: a backtest needs the truth.")
     matched, _ = labels.merge(pd.concat(landed, ignore_index=True), rows)
@@ -113,7 +116,5 @@ def _truth(
 
 
 def _scenarios(where: Path, source: Source) -> pd.DataFrame:
-    files = sorted(where.glob(source.labels.files)) if source.labels is not None and where.is_dir() else []
-    found = [read_scenarios(file.read_bytes(), file.name, source) for file in files if file.is_file()]
-    together = pd.concat([read_scenarios(b"", "", source.model_copy(update={"labels": None})), *found])
-    return together.drop_duplicates("transaction_id", ignore_index=True)
+    files = files_below(where, source.labels)
+    return pd.concat([read_scenarios(file.read_bytes(), file.name, source) for file in files]).drop_duplicates("transaction_id", ignore_index=True)

@@ -35,8 +35,8 @@ _UNKNOWN: Final = "-"
 _PLOTS: Final[Mapping[str, tuple[str, str]]] = {
     "precision_recall": (
         "Precision and recall",
-        "Mean of the test windows' curves at equal recall. The points are the decisions at the calibrated thresholds; "
-        "a point below its curve shows a threshold that did not fit the window it met.",
+        "Mean of the test windows' curves at equal recall. The points are the decisions at the calibrated thresholds, "
+        "all windows together; a point is off its curve as far as the windows differ.",
     ),
     "roc": (
         "Recall and false-positive rate",
@@ -119,7 +119,7 @@ def protocol_sentences(protocol: Mapping[str, Any]) -> list[str]:
     if {"source", "rows", "frauds"} <= protocol.keys():
         rows, frauds = protocol["rows"], protocol["frauds"]
         share = f" ({frauds / rows:.2%})" if rows else ""
-        told.append(f"The source {protocol['source']} gave {rows:,} test transactions with {frauds:,} frauds{share}.")
+        told.append(f"The source {protocol['source']} has {rows:,} transactions with {frauds:,} frauds{share}.")
     if "walk_forward" in protocol:
         told.append(
             "Walking forward: before each test window the models were trained and calibrated anew."
@@ -128,9 +128,11 @@ def protocol_sentences(protocol: Mapping[str, Any]) -> list[str]:
         )
     if "label_delay_days" in protocol:
         days = protocol["label_delay_days"]
+        when = (
+            "when the source says" if days is None else f"{days:g} day{'' if days == 1 else 's'} after its transaction"
+        )
         told.append(
-            f"A label counted as known {days} day{'' if days == 1 else 's'} after its transaction, no earlier: "
-            "neither features nor training nor calibration saw it before."
+            f"A label counted as known {when}, no earlier: neither features nor training nor calibration saw it before."
         )
     if protocol.get("closed_loop"):
         reviewed = "the alerts that reviewers had time for"
@@ -169,6 +171,10 @@ def _is_rows(value: object) -> bool:
 def _text(value: object) -> str:
     if value is None:
         return _UNKNOWN
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list):
+        return ", ".join(map(_text, value))
     return value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
 
 

@@ -113,11 +113,17 @@ def ingest(
     )
 
 
+def files_below(folder: Path, table: FileTable | None) -> list[Path]:
+    """Return the files that the pattern of `table` finds, in order of their names; none without a table."""
+    found = folder.glob(table.files) if table else []
+    return sorted(file for file in found if file.is_file() and not file.name.startswith("."))
+
+
 def _find(path: Path, source: Source) -> tuple[list[Path], list[Path]]:
     """Return transaction files and label files; what is a label file is no transaction file."""
     if path.is_dir():
-        labels = _below(path, source.labels)
-        transactions = [file for file in _below(path, source.transactions) if file not in labels]
+        labels = files_below(path, source.labels)
+        transactions = [file for file in files_below(path, source.transactions) if file not in labels]
     elif path.is_file():
         transactions, labels = _single(path, source)
     else:
@@ -143,11 +149,6 @@ def _single(file: Path, source: Source) -> tuple[list[Path], list[Path]]:
     if is_label and is_transaction:
         raise ConfigurationError(f"{file} may be transactions or labels of source {source.name}: ingest its folder.")
     return [file] if is_transaction else [], [file] if is_label else []
-
-
-def _below(folder: Path, table: FileTable | None) -> list[Path]:
-    found = folder.glob(table.files) if table else []
-    return sorted(file for file in found if file.is_file() and not file.name.startswith("."))
 
 
 def _is_like(file: Path, table: FileTable | None, *, by_name: bool = False) -> bool:

@@ -69,13 +69,15 @@ def read_scenarios(data: bytes, name: str, source: Source) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``transaction_id`` and ``scenario`` as text, one row a transaction; empty if the source names no such column.
+        ``transaction_id`` and ``scenario`` as text, one row for each transaction that has one; empty if the source
+        names no such column.
     """
     table = source.labels
     if table is None or table.columns.scenario is None:
         return pd.DataFrame({"transaction_id": pd.Series(dtype="str"), "scenario": pd.Series(dtype="str")})
     text = parse_text_table(data, name, table)[["transaction_id", "scenario"]]
-    return text.fillna("").drop_duplicates("transaction_id", ignore_index=True)
+    known = text[text["scenario"].fillna("").str.strip() != ""]
+    return known.drop_duplicates("transaction_id", ignore_index=True)
 
 
 def by_known_day(labels: pd.DataFrame, time_zone: str) -> Iterator[tuple[date, pd.DataFrame]]:

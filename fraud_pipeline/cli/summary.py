@@ -3,7 +3,7 @@
 import math
 import textwrap
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, Final
 
 import pandas as pd
 from rich.table import Table
@@ -19,6 +19,11 @@ from fraud_pipeline.orchestration.resources import open_database, open_model_sto
 from fraud_pipeline.settings import Settings
 
 URGENT = 5
+_SCORING_MODES: Final = {
+    "ensemble": "the label-free detectors, blended",
+    "feedback": "the classifier that learnt from labels",
+    "stacked": "the classifier that learnt from labels and the detectors' scores",
+}
 
 
 def print_summary(settings: Settings, first: date, last: date) -> None:
@@ -74,13 +79,14 @@ def _rows(lake: Lake) -> dict[str, str]:
 
 def _model(card: ModelCard) -> dict[str, str]:
     windows, calibration = card.windows, card.calibration
-    note = f"({calibration.limit})" if calibration.limit else f"for a recall of {calibration.target_recall:.2f}"
+    note = f" ({calibration.limit})" if calibration.limit else ""
     return {
         "Model": f"fraud_model version {card.version.version}",
+        "Scoring": f"{card.scoring_mode}: {_SCORING_MODES[card.scoring_mode]}",
         "Trained": f"on {windows.train_from} to {windows.train_to}",
         "Calibrated": f"on {windows.calibrate_from} to {windows.calibrate_to}, with labels known before "
         f"{windows.as_of}",
-        "Threshold": f"{calibration.threshold:.4f} {note}",
+        "Threshold": f"{calibration.threshold:.4f} for {calibration.aim}{note}",
     }
 
 
@@ -108,7 +114,9 @@ def _print_figures(card: ModelCard, figures: dict[str, float], first: date, last
         known = "not known yet" if value is None or math.isnan(value) else f"{value:.{digits}f}"
         table.add_row(
             name.replace("_", " "),
-            f"{expected.value:.{digits}f} ({expected.low:.{digits}f} to {expected.high:.{digits}f})",
+            f"{expected.value:.{digits}f} ({expected.low:.{digits}f} to {expected.high:.{digits}f})"
+            if expected.known
+            else "not known",
             known if figures else "no night scored",
         )
     console.print(table, soft_wrap=False)

@@ -77,27 +77,24 @@ def fill_user(
     InvalidDataError
         If the activity is out of order or not of one day each.
     """
-    from fraud_pipeline.core import kernels
+    from fraud_pipeline.core import moments
 
     code, first, last = np.empty((3, len(time)), dtype=np.int64)
-    codes = kernels.number_days(users.codes, day, len(users), code, first, last)
+    codes = moments.number_days(users.codes, day, len(users), code, first, last)
     first, last = first[:codes], last[:codes]
-    moments = np.ascontiguousarray(kernels.summarise(code, amount, codes).T)
-    own_days = kernels.group(users.codes[first], len(users))
-    built = kernels.Parts(*own_days, day[first], *moments, time[first], time[last])
-    earlier_days = kernels.group(users.of(activity["user_id"]), len(users))
-    given = kernels.Parts(
-        *earlier_days,
-        _days_of(activity, day[:1], time_zone),
-        *(activity[name].to_numpy(dtype=np.float64) for name in ("n", "mean", "m2")),
-        *(microseconds(activity[name]) for name in ("first_event_time", "last_event_time")),
-    )
+    n, mean, m2 = np.ascontiguousarray(moments.summarise(code, amount, codes).T)
+    own_days = moments.group(users.codes[first], len(users))
+    built = moments.Parts(*own_days, day[first], n, mean, m2, time[first], time[last])
+    earlier_days = moments.group(users.of(activity["user_id"]), len(users))
+    n, mean, m2 = (activity[name].to_numpy(dtype=np.float64) for name in ("n", "mean", "m2"))
+    opens, closes = (microseconds(activity[name]) for name in ("first_event_time", "last_event_time"))
+    given = moments.Parts(*earlier_days, _days_of(activity, day[:1], time_zone), n, mean, m2, opens, closes)
     state, span, found = np.empty((codes, 3)), np.empty((codes, 2), dtype=np.int64), np.empty((5, len(time)))
-    repeated = kernels.merge_trailing(given, built, baseline_days, state, span)
+    repeated = moments.merge_trailing(given, built, baseline_days, state, span)
     if repeated >= 0:
         user = activity["user_id"].iloc[repeated]
         raise InvalidDataError(f"activity of user {user} has a day twice; pass one summary a user and day.")
-    kernels.running(code, time, amount, state, span, found)
+    moments.running(code, time, amount, state, span, found)
     n, mean, m2, since_first, since_last = found
     known, std, longest = n > 0, profiles.standard_deviation(n, m2), baseline_days * DAY
     deviation = np.where(known, amount - mean, 0.0)

@@ -78,7 +78,9 @@ class BacktestReport:
     warnings: list[str]
 
 
-def evaluate(scored: pd.DataFrame, *, resamples: int = 200, seed: int = 0) -> Figures:
+def evaluate(
+    scored: pd.DataFrame, *, resamples: int = 200, seed: int = 0, remove_found: bool = False
+) -> Figures:
     """Compute all figures of one model on one test window.
 
     Parameters
@@ -91,6 +93,9 @@ def evaluate(scored: pd.DataFrame, *, resamples: int = 200, seed: int = 0) -> Fi
     seed : int
         Of the samples. The same seed draws the same days of a window for every model, so that models can be
         compared sample by sample, and draws independently in windows with different first days.
+    remove_found : bool
+        Whether cards that were found leave the card precision's lists of later days, which lowers it;
+        see :func:`~fraud_pipeline.core.ranking.card_precisions`.
 
     Returns
     -------
@@ -107,7 +112,7 @@ def evaluate(scored: pd.DataFrame, *, resamples: int = 200, seed: int = 0) -> Fi
     figures = {name: np.array([each[name] for each in ranked]) for name in RANK_FIGURES}
     totals = weights @ _per_day(scored, day, len(days))
     figures |= _decision_figures(totals)
-    precisions = card_precisions(scores, is_fraud, card, day, CARDS)
+    precisions = card_precisions(scores, is_fraud, card, day, CARDS, remove_found=remove_found)
     figures[CARD_PRECISION] = _divide(weights @ precisions, totals[:, -1])
     return Figures(
         value={name: float(figures[name][0]) for name in FIGURES},

@@ -1,44 +1,72 @@
 """One row of features a transaction, point in time.
 
 A row sees only events before it (at equal times: those of a smaller
-``transaction_id``) and only labels known before it. One day is built from that
-day's transactions and bounded look-backs, so a rebuild of any range is the same
-computation, day by day.
+``transaction_id``) and only labels known before it. ``docs/features.md`` has
+units and sources as one table, and what happens at the edges.
 
 Terms used below, for a user's transaction of amount ``x``: *baseline* is the
-user's transactions of the 90 days before the day plus those earlier the same
-day, with count ``n``, mean ``m`` and sample standard deviation ``s``. Unless
-said otherwise a feature of a first transaction (``n = 0``) is 0.
+user's transactions of the 90 partition days before the transaction's own day
+(``baseline_days``; the names keep ``_90d``), merged from daily summaries, plus
+those earlier the same day, with count ``n``, mean ``m`` and sample standard
+deviation ``s``. Unless said otherwise a feature of a first transaction (``n = 0``)
+is 0. A refund (negative amount) is a transaction like any other: it keeps its
+sign in amounts, means and deviations, and counts.
 
-Behavioural features, in order:
+Behavioural features, in order (counts, flags and ratios have no unit):
 
 ================================ ==================================================================
-``amount``                       ``x``; money. Refunds are negative.
-``amount_log1p``                 ``sign(x) log(1 + |x|)``; tames the heavy tail of amounts.
-``amount_sqrt``                  ``sign(x) sqrt(|x|)``; a milder transform of the same.
-``user_amount_ratio_90d``        ``x / max(m, 1)``; 1 for a first transaction.
+``amount``                       ``x``; money. [1]
+``amount_log1p``                 ``sign(x) log(1 + |x|)``; log money; tames the heavy tail. [2]
+``amount_sqrt``                  ``sign(x) sqrt(|x|)``; root of money; a milder transform. [2]
+``user_amount_ratio_90d``        ``x / max(m, 1)``; 1 for a first transaction. [1]
 ``user_amount_zscore_90d``       ``(x - m) / max(s, 0.1 |m|, 0.01)``; 0 while ``n < 2``. The floor keeps
-                                 a user who always pays the same from reaching thousands.
-``hour_of_day``                  0-23, in the deployment's time zone.
-``day_of_week``                  0 = Monday ... 6 = Sunday, same zone.
-``is_weekend``                   1 on Saturday and Sunday.
-``is_night``                     1 from 00:00 to 05:59 (Bahnsen et al., ESWA 51, 2016, on time of day).
-``user_seconds_since_last``      seconds; at most, and for a first transaction, 90 days.
-``user_mean_amount_90d``         ``m``; money.
-``user_std_amount_90d``          ``s``; money; 0 while ``n < 2``.
-``user_transactions_per_day_90d`` ``n`` / days since the baseline's first event (at least one day).
-``user_amount_deviation_90d``    ``x - m``; money.
-``user_count_transactions_24h``  transactions of the user in the last 24 h, this one included (velocity).
-``amount_x_hour``                ``x`` times hour of day.
-``amount_x_night``               ``x`` at night, else 0.
-``zscore_x_velocity``            z-score times velocity: unusual and hurried.
+                                 a user who always pays the same from reaching thousands. [3]
+``hour_of_day``                  0-23, in the deployment's time zone; hours. [4]
+``day_of_week``                  0 = Monday ... 6 = Sunday, same zone. [5]
+``is_weekend``                   1 on Saturday and Sunday. [5]
+``is_night``                     1 from 00:00 to 05:59. [4, 5]
+``user_seconds_since_last``      seconds; at most, and for a first transaction, 90 days. [1]
+``user_mean_amount_90d``         ``m``; money. [1]
+``user_std_amount_90d``          ``s``; money; 0 while ``n < 2``. [3]
+``user_transactions_per_day_90d`` ``n`` / days since the baseline's first event (at least one day). [1]
+``user_amount_deviation_90d``    ``x - m``; money. [3]
+``user_count_transactions_24h``  transactions of the user in the last 24 h, this one included: velocity,
+                                 and the 1-day count of the risk group below. [1]
+``amount_x_hour``                ``x`` times hour of day; money hours. [4]
+``amount_x_night``               ``x`` at night, else 0; money. [4]
+``zscore_x_velocity``            z-score times velocity: unusual and hurried. [1, 3]
 ================================ ==================================================================
 
-Risk features count over trailing windows of 1, 7 or 30 days (Le Borgne et al.,
-"Reproducible Machine Learning for Credit Card Fraud Detection", 2022, chapter 3):
-``merchant_count_transactions_*`` includes the row itself; ``*_known_frauds_*`` and
-``*_known_genuine_*`` count labels by the time they *became known*;
-``merchant_fraud_rate_*`` is known frauds over known labels, 0 without any.
+Entity risk, over trailing windows of 1, 7 and 30 times 24 hours (a start that is
+exactly so long ago is still inside) [5]. "Known" labels are counted by the time they
+*became known*, never by the time of their transaction, from just after that time on.
+Every label counts as an event: a transaction that was genuine and then a fraud within
+a window counts as both.
+
+=================================== ===============================================================
+``*_count_transactions_*``          transactions of the user or at the merchant, this one included.
+``*_mean_amount_*``                 mean amount of the *earlier* transactions in the window; money; 0
+                                    without any. Sums are exact, in whole 1/10,000.
+``*_known_frauds_*``                frauds that became known.
+``*_known_genuine_*``               transactions that became known to be genuine.
+``merchant_fraud_rate_*``           known frauds over known labels; 0 without any.
+``merchant_genuine_share_*``        known genuine labels over the merchant's transactions of the
+                                    window (this one included); at most 1.
+``*_days_since_known_fraud``        days since the last fraud became known; 30 when none in 30 days.
+``merchant_unexplained_frauds_*``   known frauds that nothing else explains: the amount was not
+                                    unusual for the card (its own ``|user_amount_zscore_90d|`` was below
+                                    3, the three-sigma rule, or is unknown), and of the card no other
+                                    transaction became known as a fraud in the 7 days up to the
+                                    moment when this one did. What is left points to the merchant.
+``is_new_merchant_30d``             1 when the user has not paid at the merchant in the window.
+=================================== ===============================================================
+
+Sources: [1] Whitrow et al., "Transaction aggregation as a strategy for credit card
+fraud detection", DMKD 18, 2009. [2] Box and Cox, "An analysis of transformations",
+JRSS B 26, 1964. [3] Bolton and Hand, "Unsupervised profiling methods for fraud
+detection", 2001. [4] Bahnsen et al., "Feature engineering strategies for credit card
+fraud detection", ESWA 51, 2016. [5] Le Borgne et al., "Reproducible Machine Learning
+for Credit Card Fraud Detection", 2022, chapter 3.
 """
 
 from dataclasses import dataclass
@@ -103,9 +131,11 @@ def build(
     """Build the features of transactions: of years, of a night, or of one transaction.
 
     However the days are cut into calls, a row comes out the same to the last bit.
-    For one transaction, pass it as the last row, after those rows of the same day
-    that are its user's or its merchant's (other rows do not matter), with the history
-    of that user and merchant; only the last row of the result is then meant.
+    For one transaction, pass it as the last row, after those of the same day that are
+    its user's or its merchant's (others do not matter), with the activity of its user,
+    the recent transactions of both, and the labels of both and of the cards that the
+    merchant's known frauds were paid with, z-scores included. The last row of the
+    result is then the one that a night gives; the others lack their own context.
 
     Parameters
     ----------
@@ -118,8 +148,8 @@ def build(
         ``entity_risk.EVENT_COLUMNS``: what became known when, in any order, from
         ``LABEL_WINDOW_DAYS`` before the first day on. What is known later than a row
         is ignored. The column ``user_amount_zscore_90d`` (may be missing, whole or in
-        places) is that of the labelled transaction; it is needed of frauds only, and
-        where it is missing that of ``transactions`` is taken.
+        places) is that of the labelled transaction. It is needed of frauds only; where
+        it is missing that of the same transaction here is taken, or else it is unknown.
     time_zone : str
         IANA zone of partition days, hours and weekdays.
     baseline_days : int
@@ -134,12 +164,13 @@ def build(
     ------
     InvalidDataError
         If the inputs are out of order, the history reaches into the days that are
-        built or is not daily, an identifier is missing, or a feature comes out not finite.
+        built or is not daily, an identifier is missing, or an amount is not finite
+        or too large to be summed.
     """
     recent, activity = history.recent, history.activity
     clock = wall_clock(transactions["event_time"], time_zone)
     _require_chronological(transactions, history, clock, time_zone)
-    _require_finite(transactions, history)
+    _require_numbers(transactions, history)
     users, merchants = Numbering(transactions["user_id"]), Numbering(transactions["merchant_id"])
     own_amount, own_time = transactions["amount"].to_numpy(dtype=np.float64), microseconds(transactions["event_time"])
     amount = np.concatenate([recent["amount"].to_numpy(dtype=np.float64), own_amount])
@@ -164,9 +195,9 @@ def relabel(built: pd.DataFrame, label_events: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     built : DataFrame
-        From ``build``, any number of rows in their order.
+        From ``build``: whole days, in order.
     label_events : DataFrame
-        As for ``build``.
+        As for ``build``; z-scores are needed of frauds before the first of these days.
 
     Returns
     -------
@@ -194,20 +225,20 @@ def _require_chronological(
 
 def _has_unsorted_ties(time: NDArray[np.int64], ids: pd.Series) -> bool:
     tied = np.flatnonzero(time[1:] == time[:-1])
-    if not len(tied):
-        return False
-    return bool((ids.iloc[tied + 1].to_numpy(dtype=object) < ids.iloc[tied].to_numpy(dtype=object)).any())
+    before, after = (ids.iloc[positions].reset_index(drop=True) for positions in (tied, tied + 1))
+    return bool(after.lt(before).any())
 
 
-def _require_finite(transactions: pd.DataFrame, history: History) -> None:
+def _require_numbers(transactions: pd.DataFrame, history: History) -> None:
     for frame, name in ((transactions, "transaction_id"), (history.recent, "user_id")):
         wrong = ~np.isfinite(frame["amount"].to_numpy(dtype=np.float64))
         if wrong.any():
             raise InvalidDataError(
                 f"the amount of {name} {frame[name].iloc[int(wrong.argmax())]} is not finite; reject such rows first."
             )
-    for name in ("n", "mean", "m2"):
-        wrong = ~np.isfinite(history.activity[name].to_numpy(dtype=np.float64))
+    for name, least in (("n", 1.0), ("mean", -np.inf), ("m2", 0.0)):
+        values = history.activity[name].to_numpy(dtype=np.float64)
+        wrong = ~(np.isfinite(values) & (values >= least))
         if wrong.any():
             user = history.activity["user_id"].iloc[int(wrong.argmax())]
-            raise InvalidDataError(f"the daily activity of user_id {user} is not finite; build it again.")
+            raise InvalidDataError(f"the daily activity of user_id {user} has an impossible {name}; build it again.")

@@ -23,9 +23,11 @@ At the same instant fraud wins. `inconclusive` is no label: it neither says anyt
 transaction that nobody reported counts as genuine, but only once it is as old as the maturity.
 """
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
+import numpy as np
 import pandas as pd
 
 from fraud_pipeline.core.errors import InvalidDataError
@@ -42,6 +44,8 @@ IS_FRAUD_OF_OUTCOME: Final = {"confirmed_fraud": True, "false_positive": False}
 
 EVENT_COLUMNS: Final = LABEL_COLUMNS
 """What features need to read of labels: :func:`changes` are the events that they count."""
+MEMORY: Final = timedelta(days=30)
+"""How long a label is remembered to tell whether the next one says anything new; features count over no longer."""
 
 _DTYPES: Final = dict.fromkeys(LABEL_COLUMNS, "str") | {
     "event_time": TIME_DTYPE,
@@ -221,33 +225,50 @@ def current(labels: pd.DataFrame, as_of: datetime | None = None) -> pd.DataFrame
 def changes(labels: pd.DataFrame) -> pd.DataFrame:
     """Return the labels that changed what was in force: a fraud that a second source confirms is one fraud.
 
-    What comes later changes nothing before it.
+    What comes later changes nothing before it, and what is older than `MEMORY` is forgotten: so a label is a change
+    or is none, whatever else is among these labels, as long as those of the `MEMORY` before it are.
 
     Parameters
     ----------
     labels
-        `EVENT_COLUMNS` at least, in any order. A change is one against what these labels say.
+        `EVENT_COLUMNS` at least, in any order.
 
     Returns
     -------
     DataFrame
-        The same columns, sorted by ``(label_known_at, transaction_id)``; ``is_fraud`` is what is in force from then
-        on.
+        The same columns, sorted by ``label_known_at``; ``is_fraud`` is what is in force from then on.
     """
-    ordered = labels.sort_values([*_ORDER, "is_fraud"], ignore_index=True)
-    repeated = ordered["transaction_id"].duplicated(keep=False)
-    several = ordered[repeated]
-    transaction = several["transaction_id"]
-    says_fraud = pd.Series(False, index=several.index)
-    for source in several["label_source"].unique():
-        said = several["is_fraud"].astype("float64").where(several["label_source"] == source)
-        says_fraud |= said.groupby(transaction).ffill() == 1.0
+    repeated = labels["transaction_id"].duplicated(keep=False).to_numpy()
+    # By position, and only where there is something to compare: sorting millions of identifiers takes many seconds.
+    several = labels[["transaction_id", "label_source", "is_fraud", "label_known_at"]].assign(at=np.arange(len(labels)))
+    several = several[repeated].sort_values([*_ORDER, "is_fraud"], ignore_index=True)
+    sources = several["label_source"].unique()
+    for source in sources:
+        own = several["label_source"] == source
+        said = several[["is_fraud", "label_known_at"]].astype({"is_fraud": "float64"}).where(own)
+        several[[f"said {source}", f"when {source}"]] = said.groupby(several["transaction_id"]).ffill()
     # What is in force after an instant is known at the last of its labels.
-    settled = several.assign(is_fraud=says_fraud)
-    settled = settled.drop_duplicates(["transaction_id", "label_known_at"], keep="last")
-    before = settled.groupby("transaction_id")["is_fraud"].shift()
-    news = settled[before.isna() | (before != settled["is_fraud"])]
-    return pd.concat([ordered[~repeated], news]).sort_values(["label_known_at", "transaction_id"], ignore_index=True)
+    settled = several.drop_duplicates(["transaction_id", "label_known_at"], keep="last")
+    is_fraud = _in_force(settled, settled["label_known_at"], sources)
+    before = _in_force(settled.groupby("transaction_id").shift(), settled["label_known_at"], sources)
+    news = (before != is_fraud).to_numpy()
+    chosen = ~repeated
+    chosen[settled["at"].to_numpy()[news]] = True
+    in_force = labels["is_fraud"].to_numpy(copy=True)
+    in_force[settled["at"]] = is_fraud == 1.0
+    found = labels.assign(is_fraud=in_force)[chosen]
+    if not found["label_known_at"].is_monotonic_increasing:
+        found = found.sort_values(["label_known_at", "transaction_id"])
+    return found.reset_index(drop=True)
+
+
+def _in_force(last: pd.DataFrame, at: pd.Series, sources: Iterable[str]) -> pd.Series:
+    """Say for each row what its sources last said of the transaction: 1 fraud, 0 genuine, -1 nothing or forgotten."""
+    in_force = pd.Series(-1.0, index=last.index)
+    for source in sources:
+        remembered = at - last[f"when {source}"] <= MEMORY
+        in_force = in_force.where(~remembered, np.maximum(in_force, last[f"said {source}"]))
+    return in_force
 
 
 def _unreported(transactions: pd.DataFrame, labels: pd.DataFrame, maturity: timedelta) -> pd.DataFrame:

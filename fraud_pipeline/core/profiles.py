@@ -56,14 +56,14 @@ def summarise_days(transactions: pd.DataFrame, time_zone: str) -> pd.DataFrame:
 
 
 def _summarise(transactions: pd.DataFrame, day: np.ndarray) -> pd.DataFrame:
-    from fraud_pipeline.core import kernels
+    from fraud_pipeline.core import moments
 
     users = Numbering(transactions["user_id"])
     code, first, last = np.empty((3, len(day)), dtype=np.int64)
-    codes = kernels.number_days(users.codes, day, len(users), code, first, last)
-    moments = kernels.summarise(code, transactions["amount"].to_numpy(dtype=np.float64), codes)
+    codes = moments.number_days(users.codes, day, len(users), code, first, last)
+    found = moments.summarise(code, transactions["amount"].to_numpy(dtype=np.float64), codes)
     times = transactions["event_time"].array
-    return _activity(users.names[users.codes[first[:codes]]], moments, times[first[:codes]], times[last[:codes]])
+    return _activity(users.names[users.codes[first[:codes]]], found, times[first[:codes]], times[last[:codes]])
 
 
 def no_activity() -> pd.DataFrame:
@@ -88,14 +88,14 @@ def merge(daily: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         ``ACTIVITY_COLUMNS``, one row a user, sorted by ``user_id``.
     """
-    from fraud_pipeline.core import kernels
+    from fraud_pipeline.core import moments
 
     users = Numbering(daily["user_id"])
     parts = daily[["n", "mean", "m2"]].to_numpy(dtype=np.float64)
-    moments = kernels.merge(users.codes, parts, len(users))
+    found = moments.merge(users.codes, parts, len(users))
     times = daily.groupby(users.codes)
     first, last = times["first_event_time"].min().array, times["last_event_time"].max().array
-    return _activity(users.names, moments, first, last).sort_values("user_id", ignore_index=True)
+    return _activity(users.names, found, first, last).sort_values("user_id", ignore_index=True)
 
 
 def standard_deviation(n: np.ndarray, m2: np.ndarray) -> np.ndarray:
@@ -113,13 +113,13 @@ def standard_deviation(n: np.ndarray, m2: np.ndarray) -> np.ndarray:
     return deviation
 
 
-def _activity(user_ids: pd.Index, moments: np.ndarray, first: ExtensionArray, last: ExtensionArray) -> pd.DataFrame:
+def _activity(user_ids: pd.Index, found: np.ndarray, first: ExtensionArray, last: ExtensionArray) -> pd.DataFrame:
     frame = pd.DataFrame(
         {
             "user_id": pd.Series(user_ids, dtype="str"),
-            "n": moments[:, 0].astype(np.int64),
-            "mean": moments[:, 1],
-            "m2": moments[:, 2],
+            "n": found[:, 0].astype(np.int64),
+            "mean": found[:, 1],
+            "m2": found[:, 2],
             "first_event_time": first,
             "last_event_time": last,
         }

@@ -33,6 +33,9 @@ AUTOMATIC: Final = "auto"
 HELD_OUT_SHARE: Final = 0.2
 """Share of the training rows that no label-free detector sees, against which scores are ranked."""
 
+HELD_OUT_ROWS: Final = 20_000
+"""At most so many: more would rank no better, and each costs a search for its neighbours."""
+
 CANDIDATE_ROWS: Final = 20_000
 """Training rows that the candidates of the comparison are fitted on."""
 
@@ -144,7 +147,7 @@ def fit_label_free(name: str, rows: pd.DataFrame, config: TrainingConfig) -> Fit
     """
     columns = config.detector_features
     shuffled = np.random.default_rng(config.seed).permutation(len(rows))
-    is_held_out = np.isin(np.arange(len(rows)), shuffled[: max(1, int(len(rows) * HELD_OUT_SHARE))])
+    is_held_out = np.isin(np.arange(len(rows)), shuffled[: min(max(1, int(len(rows) * HELD_OUT_SHARE)), HELD_OUT_ROWS)])
     fitted = rows[~is_held_out]
     detector: Detector
     if name == "isolation_forest":

@@ -12,6 +12,7 @@ from fraud_pipeline.core import backtest, splits
 from fraud_pipeline.core.backtest_summary import summarise
 from fraud_pipeline.core.errors import ConfigurationError
 from fraud_pipeline.core.evaluation import BacktestReport
+from fraud_pipeline.core.labelled_history import LabelledHistory
 from fraud_pipeline.core.schema import FEATURE_SET_VERSION
 from fraud_pipeline.orchestration.training_config import training_config
 from fraud_pipeline.settings import Settings
@@ -93,7 +94,7 @@ def run_backtest(
         maturity_days=settings.label_maturity_days,
         on_day=lambda day, done, total: tell(f"read {day}", done, total + 1),
     )
-    history = backtest.LabelledHistory(
+    history = LabelledHistory(
         given.transactions, given.truth, time_zone=settings.time_zone, baseline_days=settings.baseline_days
     )
     cheap = request.walk_forward or request.review_capacity is not None

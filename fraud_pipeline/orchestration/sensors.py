@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from datetime import date
 from typing import Any
 
 import dagster as dg
@@ -9,7 +10,7 @@ import dagster as dg
 from fraud_pipeline.adapters.lake import Lake
 from fraud_pipeline.adapters.landing_zone import LandedFile, LandingZone
 from fraud_pipeline.adapters.notifier import Notifier
-from fraud_pipeline.orchestration.jobs import PREPARE, SCORE
+from fraud_pipeline.orchestration.jobs import PREPARE, SCORE, TRAIN
 from fraud_pipeline.orchestration.partitions import daily_partitions
 from fraud_pipeline.settings import Settings
 
@@ -18,7 +19,7 @@ FILES_PER_TICK = 50
 
 
 def build_sensors(settings: Settings, jobs: Mapping[str, Any]) -> list[dg.SensorDefinition]:
-    """Declare ``transaction_file_arrived`` and ``run_failed``; both are on by default."""
+    """Declare ``transaction_file_arrived``, ``run_failed`` and ``drift_detected``; all are on by default."""
 
     @dg.sensor(
         name="transaction_file_arrived",
@@ -80,7 +81,26 @@ def build_sensors(settings: Settings, jobs: Mapping[str, Any]) -> list[dg.Sensor
         causes = " <- ".join(_causes(context)) or context.failure_event.message or "no message"
         notifier.notify(f"run {run.run_id} of {run.job_name} ({day}) failed", causes)
 
-    return [transaction_file_arrived, run_failed]
+    @dg.asset_sensor(
+        asset_key=dg.AssetKey("drift_report"),
+        name="drift_detected",
+        job=jobs[TRAIN],
+        minimum_interval_seconds=settings.sensor_interval_seconds,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Requests training when a drift report does, at most once a week of the report's days.",
+    )
+    def drift_detected(
+        _context: dg.SensorEvaluationContext, event: dg.EventLogEntry
+    ) -> dg.RunRequest | dg.SkipReason:
+        materialization = event.asset_materialization
+        requested = materialization and materialization.metadata.get("retraining_requested")
+        if materialization is None or requested is None or requested.value is not True:
+            return dg.SkipReason("the newest drift report requests no training")
+        day = date.fromisoformat(str(materialization.partition))
+        year, week, _ = day.isocalendar()
+        return dg.RunRequest(run_key=f"{TRAIN}:drift:{year}-W{week:02}", tags={"fraud_pipeline/drift": day.isoformat()})
+
+    return [transaction_file_arrived, run_failed, drift_detected]
 
 
 def was_processed(file: LandedFile, landing_zone: LandingZone, lake: Lake) -> bool:

@@ -12,7 +12,11 @@ def training_config(settings: Settings, *, seed: int | None = None) -> TrainingC
         detector_features=settings.detector_features,
         feedback_features=settings.feedback_features,
         isolation_forest={"trees": settings.isolation_forest_trees},
-        local_outlier_factor={"neighbours": settings.lof_neighbours, "reference_rows": settings.lof_reference_rows},
+        local_outlier_factor={
+            "neighbours": settings.lof_neighbours,
+            "reference_rows": settings.lof_reference_rows,
+            "scaling": settings.lof_scaling,
+        },
         feedback_classifier={"rounds": settings.feedback_rounds},
         genuine_reference=settings.lof_genuine_reference,
         weights=settings.ensemble_weights,

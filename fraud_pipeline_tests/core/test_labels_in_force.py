@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fraud_pipeline.core import labels as labels_stage
-from fraud_pipeline.core.labels import changes, current, from_decisions, merge, nothing_landed, of_day
+from fraud_pipeline.core.labels import MEMORY, changes, current, from_decisions, merge, nothing_landed, of_day
 from fraud_pipeline.core.schema import LABEL_COLUMNS, TIME_DTYPE
 from fraud_pipeline_tests.core.test_labels import LABEL_DTYPES, MATURITY, at, landed, transactions, truths
 
@@ -89,6 +89,15 @@ def test_a_confirmed_fraud_is_one_event_and_a_contradiction_that_changes_nothing
     assert found.dtypes.astype("str").to_dict() == LABEL_DTYPES
 
 
+def test_a_label_is_repeated_within_the_memory_and_news_after_it() -> None:
+    last = MEMORY.days + 1
+    assert changes(said((ANALYST, FRAUD, 1), (FILE, FRAUD, last)))["label_known_at"].tolist() == [at(1)]
+    assert changes(said((ANALYST, FRAUD, 1), (FILE, FRAUD, last + 0.5)))["label_known_at"].tolist() == [
+        at(1),
+        at(last + 0.5),
+    ]
+
+
 def test_changes_of_no_labels_are_none_with_their_types() -> None:
     assert changes(labels_stage.no_labels()).dtypes.astype("str").to_dict() == LABEL_DTYPES
 
@@ -164,3 +173,20 @@ def test_labels_in_force_and_their_changes_follow_the_rule_at_every_instant(
         pd.testing.assert_frame_equal(changes(known), before, check_index_type=False)
     steps = events["is_fraud"].tolist()
     assert all(one != other for one, other in pairwise(steps))
+
+
+LONG_AGO = st.tuples(
+    st.sampled_from([FILE, ANALYST, SILENCE]), st.booleans(), st.sampled_from([0, 1, 29, 30, 31, 45, 60]).map(float)
+)
+
+
+@given(st.lists(LONG_AGO, max_size=6), st.sampled_from([30, 31, 45, 60]))
+@settings(deadline=None, max_examples=25)
+def test_what_is_older_than_the_memory_does_not_decide_what_a_change_is(history: list[Said], since: int) -> None:
+    labelled = said(*history)
+    recent = labelled[labelled["label_known_at"] >= at(since) - MEMORY]
+    found, expected = (
+        each[each["label_known_at"] >= at(since)].reset_index(drop=True)
+        for each in (changes(recent), changes(labelled))
+    )
+    pd.testing.assert_frame_equal(found, expected)

@@ -113,9 +113,9 @@ def test_a_curve_without_genuine_rows_knows_no_false_positive_rate() -> None:
     assert curve["false_positive_rate"].isna().all()
 
 
-def card_day(rows: Sequence[tuple[int, int, float, bool]], k: int) -> list[float]:
+def card_day(rows: Sequence[tuple[int, int, float, bool]], k: int, **options: bool) -> list[float]:
     day, card, scores, is_fraud = (np.array(column) for column in zip(*rows, strict=True))
-    return card_precisions(scores, is_fraud, card.astype(np.int64), day.astype(np.int64), k).tolist()
+    return list(card_precisions(scores, is_fraud, card.astype(np.int64), day.astype(np.int64), k, **options))
 
 
 def test_a_card_ranks_by_its_highest_score_and_counts_if_any_of_its_transactions_was_a_fraud() -> None:
@@ -126,15 +126,16 @@ def test_a_card_ranks_by_its_highest_score_and_counts_if_any_of_its_transactions
     assert card_day(rows, k=3) == [2 / 3]
 
 
-def test_a_card_that_was_found_makes_room_on_later_days() -> None:
-    rows = [(0, 0, 0.9, True), (0, 1, 0.1, True), (1, 0, 0.9, True), (1, 1, 0.1, True), (2, 0, 0.9, True)]
-    # Day 1: card 0 is blocked, so card 1 is first. Day 2: nobody is left.
-    assert card_day(rows, k=1) == [1.0, 1.0, 0.0]
+def test_a_card_that_was_found_counts_again_on_later_days_unless_it_is_removed() -> None:
+    rows = [(0, 0, 0.9, True), (1, 0, 0.9, True), (1, 1, 0.1, False), (2, 0, 0.9, True)]
+    assert card_day(rows, k=1) == [1.0, 1.0, 1.0]
+    # Card 0 is blocked: on day 1 a card without fraud is first, on day 2 nobody is left.
+    assert card_day(rows, k=1, remove_found=True) == [1.0, 0.0, 0.0]
 
 
 def test_a_card_on_the_list_without_a_fraud_that_day_stays_in_play() -> None:
     rows = [(0, 0, 0.9, False), (1, 0, 0.9, True)]
-    assert card_day(rows, k=1) == [0.0, 1.0]
+    assert card_day(rows, k=1, remove_found=True) == [0.0, 1.0]
 
 
 @given(
@@ -142,8 +143,11 @@ def test_a_card_on_the_list_without_a_fraud_that_day_stays_in_play() -> None:
         st.tuples(st.integers(0, 3), st.integers(0, 5), st.integers(0, 4), st.booleans()), min_size=1, max_size=60
     ),
     st.integers(1, 4),
+    st.booleans(),
 )
-def test_card_precision_is_what_going_through_the_days_by_hand_gives(rows: list[Any], k: int) -> None:
+def test_card_precision_is_what_going_through_the_days_by_hand_gives(
+    rows: list[Any], k: int, remove_found: bool
+) -> None:
     names, day = np.unique([row[0] for row in rows], return_inverse=True)
     expected, found = [], set[int]()
     for each in names:
@@ -152,6 +156,6 @@ def test_card_precision_is_what_going_through_the_days_by_hand_gives(rows: list[
         listed = sorted(cards, key=lambda card: (-highest[card], card))[:k]
         right = {card for card in listed if any(r[3] for r in rows if (r[0], r[1]) == (each, card))}
         expected.append(len(right) / k)
-        found |= right
+        found |= right if remove_found else set()
     numbered = [(int(position), *row[1:]) for position, row in zip(day, rows, strict=True)]
-    assert card_day(numbered, k) == expected
+    assert card_day(numbered, k, remove_found=remove_found) == expected

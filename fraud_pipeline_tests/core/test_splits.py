@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fraud_pipeline.core.errors import ConfigurationError
-from fraud_pipeline.core.splits import ONE_DAY, WARM_UP_DAYS, TrainingWindows
+from fraud_pipeline.core.splits import ONE_DAY, WARM_UP_DAYS, TrainingWindows, walk_forward
 
 DATES = {
     "train_from": "2026-01-01",
@@ -101,3 +101,30 @@ def test_the_default_windows_are_four_weeks_and_two() -> None:
     assert windows == TrainingWindows(
         date(2026, 1, 5), date(2026, 2, 1), date(2026, 2, 2), date(2026, 2, 15), date(2026, 3, 2)
     )
+
+
+ROUND = TrainingWindows.of(DATES)
+
+
+@given(st.integers(1, 60), st.integers(1, 10))
+def test_a_walk_covers_every_test_day_once_and_all_windows_move_along(days: int, step: int) -> None:
+    last = ROUND.as_of + timedelta(days=days - 1)
+    rounds = walk_forward(ROUND, last, step_days=step)
+    tested = [
+        each.test_from + timedelta(days=number)
+        for each in rounds
+        for number in range((each.test_to - each.test_from).days + 1)
+    ]
+    assert tested == [ROUND.as_of + timedelta(days=number) for number in range(days)]
+    for number, each in enumerate(rounds):
+        moved = {name: getattr(ROUND, name) + timedelta(days=number * step) for name in DATES}
+        assert each.windows == TrainingWindows(**moved)
+
+
+def test_a_walk_moves_by_a_week_and_its_last_week_may_be_short() -> None:
+    rounds = walk_forward(ROUND, date(2026, 3, 14))
+    assert [(each.test_from, each.test_to) for each in rounds] == [
+        (date(2026, 2, 26), date(2026, 3, 4)),
+        (date(2026, 3, 5), date(2026, 3, 11)),
+        (date(2026, 3, 12), date(2026, 3, 14)),
+    ]

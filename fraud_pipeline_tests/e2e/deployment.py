@@ -35,6 +35,7 @@ SIZE = {
     "FRAUD_PIPELINE_ISOLATION_FOREST_TREES": "20",
     "FRAUD_PIPELINE_LOF_NEIGHBOURS": "20",
     "FRAUD_PIPELINE_LOF_REFERENCE_ROWS": "500",
+    "FRAUD_PIPELINE_FEEDBACK_ROUNDS": "30",
 }
 """Models that train in seconds."""
 DAILY = [
@@ -47,7 +48,9 @@ DAILY = [
     "transaction_features",
     "anomaly_scores",
     "alerts",
+    "random_reviews",
     "model_metrics",
+    "drift_report",
 ]
 
 

@@ -34,6 +34,7 @@ LAKE_DATASETS = (
     "transaction_features",
     "anomaly_scores",
     "random_reviews",
+    "drift_report",
 )
 TABLES = (
     "transactions",
@@ -107,6 +108,7 @@ def settings_for(home: Path, database_url: str) -> Settings:
         isolation_forest_trees=25,
         lof_reference_rows=500,
         lof_neighbours=20,
+        feedback_rounds=30,
     )
 
 

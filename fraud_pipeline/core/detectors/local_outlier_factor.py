@@ -6,24 +6,26 @@ Breunig, Kriegel, Ng and Sander, "LOF: Identifying Density-Based Local Outliers"
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 import pandas as pd
 
 from fraud_pipeline.core.detectors.base import Floats, matrix, setting, signed_log
-from fraud_pipeline.core.errors import InvalidDataError, TrainingError
+from fraud_pipeline.core.errors import ConfigurationError, InvalidDataError, TrainingError
 
 if TYPE_CHECKING:
     from fraud_pipeline.core.detectors.neighbour_kernel import Reference
+
+SCALINGS: Final = ("log", "standard")
 
 
 @dataclass(frozen=True)
 class LocalOutlierFactorDetector:
     """A fitted reference set, the columns it reads, and the scaling put before it.
 
-    Distances need comparable columns: each is taken as a signed logarithm,
-    centred and divided by its standard deviation over the fitted rows.
+    Distances need comparable columns: each is taken as a signed logarithm (unless ``scaling`` is
+    ``standard``), centred and divided by its standard deviation over the fitted rows.
 
     Parameters
     ----------
@@ -32,6 +34,7 @@ class LocalOutlierFactorDetector:
         What is stored, with ``novelty=True``. New rows are scored by a faster search of the same neighbours.
     center, scale : tuple of float
         One a column.
+    scaling : {"log", "standard"}
 
     Raises
     ------
@@ -43,8 +46,11 @@ class LocalOutlierFactorDetector:
     estimator: Any
     center: tuple[float, ...]
     scale: tuple[float, ...]
+    scaling: str = "log"
 
     def __post_init__(self) -> None:
+        if self.scaling not in SCALINGS:
+            raise ConfigurationError(f"scaling {self.scaling!r} is not known; choose from {', '.join(SCALINGS)}.")
         fitted = {self.estimator.n_features_in_, len(self.center), len(self.scale)}
         if fitted != {len(self.columns)}:
             raise InvalidDataError(
@@ -61,6 +67,7 @@ class LocalOutlierFactorDetector:
         neighbours: int = 100,
         reference_rows: int = 10_000,
         is_genuine: np.ndarray | None = None,
+        scaling: str = "log",
         seed: int = 0,
     ) -> Self:
         """Fit on a random sample of the rows of ``features``.
@@ -78,6 +85,9 @@ class LocalOutlierFactorDetector:
         is_genuine : bool, shape (n,), optional
             Rows that are known to be genuine; when given, only they enter the
             reference, so that frauds have no neighbours of their own kind there.
+        scaling : {"log", "standard"}
+            Whether columns are taken as signed logarithms before they are standardised: amounts and
+            counts have tails whose few values would otherwise make all other distances alike.
         seed : int
 
         Returns
@@ -91,24 +101,25 @@ class LocalOutlierFactorDetector:
         """
         from sklearn.neighbors import LocalOutlierFactor
 
-        logs = signed_log(matrix(features, columns))
-        candidates = np.arange(len(logs)) if is_genuine is None else np.flatnonzero(is_genuine)
+        rows = _transform(matrix(features, columns), scaling)
+        candidates = np.arange(len(rows)) if is_genuine is None else np.flatnonzero(is_genuine)
         sample = np.random.default_rng(seed).permutation(candidates)[:reference_rows]
         if len(sample) < 2:
             raise TrainingError(
                 f"the local outlier factor has {len(sample)} rows to be fitted on; "
                 "choose a longer training window or bring in label files."
             )
-        spread = logs.std(axis=0)
+        spread = rows.std(axis=0)
         # The spread of a constant column is 0 or rounding noise, which nothing may be divided by.
         scale = np.where(spread > 1e-9, spread, 1.0)
-        center = logs[sample].mean(axis=0)
+        center = rows[sample].mean(axis=0)
         model = LocalOutlierFactor(n_neighbors=min(neighbours, len(sample) - 1), novelty=True, algorithm="brute")
         return cls(
             tuple(columns),
-            model.fit((logs[sample] - center) / scale),
+            model.fit((rows[sample] - center) / scale),
             tuple(center.tolist()),
             tuple(scale.tolist()),
+            scaling,
         )
 
     def score(self, features: pd.DataFrame) -> Floats:
@@ -119,7 +130,8 @@ class LocalOutlierFactorDetector:
         """
         from fraud_pipeline.core.detectors.neighbour_kernel import local_outlier_factors
 
-        rows = (signed_log(matrix(features, self.columns)) - np.array(self.center)) / np.array(self.scale)
+        rows = _transform(matrix(features, self.columns), self.scaling)
+        rows = (rows - np.array(self.center)) / np.array(self.scale)
         return local_outlier_factors(rows, self._reference, self.estimator.n_neighbors_)
 
     @cached_property
@@ -139,7 +151,12 @@ class LocalOutlierFactorDetector:
 
     def state(self) -> dict[str, Any]:
         """Everything but the reference set."""
-        return {"columns": list(self.columns), "center": list(self.center), "scale": list(self.scale)}
+        return {
+            "columns": list(self.columns),
+            "center": list(self.center),
+            "scale": list(self.scale),
+            "scaling": self.scaling,
+        }
 
     @classmethod
     def restore(cls, estimator: object, state: Mapping[str, Any]) -> Self:
@@ -149,4 +166,9 @@ class LocalOutlierFactorDetector:
             estimator,
             tuple(setting(state, "center")),
             tuple(setting(state, "scale")),
+            setting(state, "scaling"),
         )
+
+
+def _transform(values: Floats, scaling: str) -> Floats:
+    return signed_log(values) if scaling == "log" else values

@@ -1,14 +1,17 @@
 """How far recent days have moved away from what the champion was made on."""
 
-from collections.abc import Iterator
-from datetime import timedelta
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
 
 import dagster as dg
 import pandas as pd
 
 from fraud_pipeline.adapters.lake import Lake
-from fraud_pipeline.adapters.model_store import ModelStore
+from fraud_pipeline.adapters.model_store import ModelStore, StoredModel
 from fraud_pipeline.core import drift
+from fraud_pipeline.core.detectors.base import Floats
 from fraud_pipeline.core.schema import FEATURE_COLUMNS
 from fraud_pipeline.orchestration import plots
 from fraud_pipeline.orchestration.assets.daily import daily_asset
@@ -41,61 +44,76 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         if champion is None:
             context.log.warning("No champion model yet, so there is nothing to compare with.")
             return
-        newest: drift.DriftReport | None = None
-        # A stacked classifier reads scores as well, which are no features.
-        references = {name: each for name, each in champion.feature_references.items() if name in FEATURE_COLUMNS}
-        expected = champion.model.calibration.alerts_per_day.value
+        newest: _Compared | None = None
         for day in days_of(context):
-            window = days_between(day - timedelta(days=settings.drift_days - 1), day)
-            features = lake.read_days("transaction_features", window, FEATURE_COLUMNS)
-            scored = lake.read_days("anomaly_scores", window, ("anomaly_score", "is_alert"))
-            rows = pd.concat(scored.values(), ignore_index=True) if scored else pd.DataFrame()
-            if rows.empty or not features:
-                report(context, "drift_report", day, {"compared_days": 0})
-                continue
-            newest = drift.report(
-                references,
-                pd.concat(features.values(), ignore_index=True),
-                score_reference=champion.model.calibration.reference,
-                scores=rows["anomaly_score"].to_numpy(),
-                alerts_per_day=float(rows["is_alert"].sum()) / len(scored),
-                expected_alerts_per_day=expected,
-                moderate=settings.drift_moderate,
-                major=settings.drift_major,
-            )
-            lake.write("drift_report", day, newest.rows)
-            volumes = {each: int(frame["is_alert"].sum()) for each, frame in scored.items()}
-            report(
-                context,
-                "drift_report",
-                day,
-                {
-                    "compared_days": len(scored),
-                    "retraining_requested": newest.retraining_requested,
-                    "reason": newest.reason,
-                    **newest.figures,
-                },
-            )
+            found = _compare(settings, lake, champion, day)
+            report(context, "drift_report", day, {"compared_days": 0} if found is None else found.figures)
+            if found is not None:
+                lake.write("drift_report", day, found.report.rows)
+                newest = found
         if newest is None:
             return
+        calibration = champion.model.calibration
         yield dg.MaterializeResult(
             metadata={
-                "stability": plots.stability_bars(newest.rows),
-                "alert_volume": plots.alert_volume(volumes, expected=expected),
+                "stability": plots.stability_bars(newest.report.rows),
+                "alert_volume": plots.alert_volume(newest.alerts, expected=calibration.alerts_per_day.value),
                 "score_distributions": plots.score_distributions(
-                    champion.model.calibration.reference.scores,
-                    rows["anomaly_score"].to_numpy(),
-                    champion.model.calibration.threshold,
+                    calibration.reference.scores, newest.scores, calibration.threshold
                 ),
             },
             check_results=[
                 dg.AssetCheckResult(
                     check_name="no_retraining_requested",
-                    passed=not newest.retraining_requested,
+                    passed=not newest.report.retraining_requested,
                     severity=dg.AssetCheckSeverity.WARN,
-                    metadata={"reason": newest.reason, **newest.figures},
+                    metadata=newest.figures,
                 )
             ],
         )
 
     return [drift_report]
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """The trailing days of one day, compared with what the champion was made on."""
+
+    report: drift.DriftReport
+    scores: Floats
+    alerts: Mapping[date, int]
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        return {
+            "compared_days": len(self.alerts),
+            "retraining_requested": self.report.retraining_requested,
+            "reason": self.report.reason,
+            **self.report.figures,
+        }
+
+
+def _compare(settings: Settings, lake: Lake, champion: StoredModel, day: date) -> _Compared | None:
+    """Compare the days up to ``day``; None if the champion scored none of them."""
+    window = days_between(day - timedelta(days=settings.drift_days - 1), day)
+    features = lake.read_days("transaction_features", window, FEATURE_COLUMNS)
+    scored = lake.read_days("anomaly_scores", window, ("anomaly_score", "is_alert", "model_version"))
+    # Scores of the champion before are on another scale.
+    version = str(champion.version.version)
+    own = {each: rows for each, rows in scored.items() if len(rows) and (rows["model_version"] == version).all()}
+    if not own or not features:
+        return None
+    scores = pd.concat(own.values(), ignore_index=True)["anomaly_score"].to_numpy()
+    alerts = {each: int(rows["is_alert"].sum()) for each, rows in own.items()}
+    compared = drift.report(
+        # A stacked classifier reads scores as well, which are no features.
+        {name: each for name, each in champion.feature_references.items() if name in FEATURE_COLUMNS},
+        pd.concat(features.values(), ignore_index=True),
+        score_reference=champion.model.calibration.reference,
+        scores=scores,
+        alerts_per_day=sum(alerts.values()) / len(alerts),
+        expected_alerts_per_day=champion.model.calibration.alerts_per_day.value,
+        moderate=settings.drift_moderate,
+        major=settings.drift_major,
+    )
+    return _Compared(compared, scores, alerts)

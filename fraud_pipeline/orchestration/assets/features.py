@@ -11,7 +11,7 @@ from fraud_pipeline.adapters.database.day_repository import replace_day
 from fraud_pipeline.adapters.database.engine import Database
 from fraud_pipeline.adapters.database.tables import transaction_features as features_table
 from fraud_pipeline.adapters.lake import Lake
-from fraud_pipeline.core import entity_risk, features, labels, profiles
+from fraud_pipeline.core import entity_risk, features, labels
 from fraud_pipeline.core.schema import ACTIVITY_COLUMNS
 from fraud_pipeline.orchestration.assets.daily import daily_asset
 from fraud_pipeline.orchestration.partitions import TrailingDays, days_of, report
@@ -23,7 +23,7 @@ BATCH_DAYS = 14
 
 def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     """Declare ``transaction_features``."""
-    baseline_days = profiles.BASELINE_DAYS
+    baseline_days = settings.baseline_days
 
     @daily_asset(
         settings,
@@ -39,8 +39,8 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         activity = TrailingDays(lake, "user_daily_activity", baseline_days, ACTIVITY_COLUMNS)
         # A day more than the window: it begins within a day, and days of a clock change have 23 hours.
         recent = TrailingDays(lake, "validated_transactions", features.RISK_WINDOW_DAYS + 1, features.RECENT_COLUMNS)
-        window = features.LABEL_WINDOW_DAYS + 1 + max(map(len, batches))
-        known = TrailingDays(lake, "fraud_labels", window, entity_risk.EVENT_COLUMNS)
+        window = features.LABEL_WINDOW_DAYS + labels.MEMORY.days + 1 + max(map(len, batches))
+        known = TrailingDays(lake, "fraud_labels", window, labels.EVENT_COLUMNS)
         zscores = FraudZScores(lake, settings.time_zone)
 
         for days in batches:
@@ -54,7 +54,7 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
                 features.History(
                     nothing.activity if daily is None else daily, nothing.recent if earlier is None else earlier
                 ),
-                zscores.join(labels.no_labels() if events is None else events, days[0]),
+                zscores.join(labels.changes(labels.no_labels() if events is None else events), days[0]),
                 time_zone=settings.time_zone,
                 baseline_days=baseline_days,
             )

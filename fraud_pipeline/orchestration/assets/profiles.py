@@ -33,10 +33,10 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     def user_profiles(
         context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], database: dg.ResourceParam[Database]
     ) -> None:
-        """The habits of each user: a merge of the trailing 90 days, in the table `user_profiles`."""
+        """The habits of each user: a merge of the trailing days (90 by default), in the table `user_profiles`."""
         # The table keeps one row a user, of the newest day: a range needs only its last.
         newest = days_of(context)[-1]
-        trailing = TrailingDays(lake, "user_daily_activity", profiles.BASELINE_DAYS, ACTIVITY_COLUMNS)
+        trailing = TrailingDays(lake, "user_daily_activity", settings.baseline_days, ACTIVITY_COLUMNS)
 
         def work(day: date) -> MetadataOfDay:
             if day != newest:
@@ -46,7 +46,7 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             std = profiles.standard_deviation(merged["n"].to_numpy(np.float64), merged["m2"].to_numpy())
             table = merged.rename(columns={"mean": "mean_amount"}).assign(std_amount=std).drop(columns="m2")
             upsert_profiles(database, table, day)
-            return {"users": len(table), "days_found": found, "days_missing": profiles.BASELINE_DAYS - found}
+            return {"users": len(table), "days_found": found, "days_missing": settings.baseline_days - found}
 
         for_each_day(context, "user_profiles", work)
 
