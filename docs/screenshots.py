@@ -26,7 +26,7 @@ OPTIONS = (
     "--disable-component-update",
     "--disable-sync",
 )
-DAILY_CHAIN = 'not group:"training"'
+DAILY_CHAIN = 'not (group:"training" or group:"backtest")'
 """The asset selection that leaves what runs every day."""
 MILLISECONDS = 60_000
 """How long a page may take on a busy machine."""

@@ -117,4 +117,6 @@ def _truth(
 
 def _scenarios(where: Path, source: Source) -> pd.DataFrame:
     files = files_below(where, source.labels)
-    return pd.concat([read_scenarios(file.read_bytes(), file.name, source) for file in files]).drop_duplicates("transaction_id", ignore_index=True)
+    return pd.concat([read_scenarios(file.read_bytes(), file.name, source) for file in files]).drop_duplicates(
+        "transaction_id", ignore_index=True
+    )

@@ -62,7 +62,8 @@ def show(settings: Settings) -> None:
     console.print(
         "Next        make ui    every run, asset, check and plot in the browser\n"
         "            make psql  the alert database, for example:\n"
-        "                       select * from alerts order by priority limit 5;\n"
+        "                       select * from alerts where selection = 'threshold'\n"
+        "                       order by priority limit 5;\n"
         "            make stop  ends what was started;  make clean  removes it"
     )
 

@@ -73,6 +73,7 @@ def _describe(each: BacktestRound, results: Mapping[int, Sequence[RoundResult]],
         "test": f"{each.test_from} to {each.test_to}",
         "scoring_mode": ", ".join(dict.fromkeys(result.mode for result in of_round)),
         "threshold": [fitted.threshold for fitted in champion],
+        "adjustment": "; ".join(dict.fromkeys(fitted.adjustment for fitted in champion if fitted.adjustment)),
         "expected_alerts_per_day": [fitted.alerts_per_day.value for fitted in champion],
         "reviewed": sum(result.reviewed for result in of_round) // len(of_round),
         "reviewed_frauds": sum(result.reviewed_frauds for result in of_round) // len(of_round),
@@ -86,6 +87,5 @@ def _warnings(rounds: Sequence[BacktestRound], results: Mapping[int, Sequence[Ro
             fitted = of_seed[number].calibrations["champion"]
             where = f"test from {each.test_from}"
             found += [f"{where}: {fitted.limit}"] if fitted.limit else []
-            found += [f"{where}: {fitted.adjustment}"] if fitted.adjustment else []
             found += [f"{where}: no fraud was known, the threshold is {fitted.aim}"] if not fitted.recall.known else []
     return list(dict.fromkeys(found))

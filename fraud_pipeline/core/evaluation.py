@@ -78,9 +78,7 @@ class BacktestReport:
     warnings: list[str]
 
 
-def evaluate(
-    scored: pd.DataFrame, *, resamples: int = 200, seed: int = 0, remove_found: bool = False
-) -> Figures:
+def evaluate(scored: pd.DataFrame, *, resamples: int = 200, seed: int = 0, remove_found: bool = False) -> Figures:
     """Compute all figures of one model on one test window.
 
     Parameters

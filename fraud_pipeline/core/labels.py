@@ -29,6 +29,7 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from fraud_pipeline.core.errors import InvalidDataError
 from fraud_pipeline.core.schema import EVENT_KEYS, LABEL_COLUMNS, LANDED_LABEL_COLUMNS, TIME_DTYPE
@@ -251,9 +252,8 @@ def changes(labels: pd.DataFrame) -> pd.DataFrame:
     settled = several.drop_duplicates(["transaction_id", "label_known_at"], keep="last")
     is_fraud = _in_force(settled, settled["label_known_at"], sources)
     before = _in_force(settled.groupby("transaction_id").shift(), settled["label_known_at"], sources)
-    news = (before != is_fraud).to_numpy()
     chosen = ~repeated
-    chosen[settled["at"].to_numpy()[news]] = True
+    chosen[settled["at"].to_numpy()[before != is_fraud]] = True
     in_force = labels["is_fraud"].to_numpy(copy=True)
     in_force[settled["at"]] = is_fraud == 1.0
     found = labels.assign(is_fraud=in_force)[chosen]
@@ -262,12 +262,12 @@ def changes(labels: pd.DataFrame) -> pd.DataFrame:
     return found.reset_index(drop=True)
 
 
-def _in_force(last: pd.DataFrame, at: pd.Series, sources: Iterable[str]) -> pd.Series:
+def _in_force(last: pd.DataFrame, at: pd.Series, sources: Iterable[str]) -> NDArray[np.float64]:
     """Say for each row what its sources last said of the transaction: 1 fraud, 0 genuine, -1 nothing or forgotten."""
-    in_force = pd.Series(-1.0, index=last.index)
+    in_force = np.full(len(last), -1.0)
     for source in sources:
-        remembered = at - last[f"when {source}"] <= MEMORY
-        in_force = in_force.where(~remembered, np.maximum(in_force, last[f"said {source}"]))
+        remembered = (at - last[f"when {source}"] <= MEMORY).to_numpy()
+        in_force[remembered] = np.maximum(in_force, last[f"said {source}"].to_numpy())[remembered]
     return in_force
 
 

@@ -157,7 +157,8 @@ def card_precisions(
     k : int
     remove_found : bool
         Whether a card that was found counts as blocked and is left out of the lists of all later days, as the
-        Handbook has it. Figures are then lower, since the easiest cards count once: on its public sample .47 against .66.
+        Handbook has it. Figures are then lower, since the easiest cards count once: .47 against .66 on its public
+        sample.
 
     Returns
     -------

@@ -33,8 +33,8 @@ AUTOMATIC: Final = "auto"
 HELD_OUT_SHARE: Final = 0.2
 """Share of the training rows that no label-free detector sees, against which scores are ranked."""
 
-HELD_OUT_ROWS: Final = 20_000
-"""At most so many: more would rank no better, and each costs a search for its neighbours."""
+REFERENCE_ROWS: Final = 20_000
+"""At most so many rows make a reference: more would rank no better, and each costs a search for its neighbours."""
 
 CANDIDATE_ROWS: Final = 20_000
 """Training rows that the candidates of the comparison are fitted on."""
@@ -99,7 +99,7 @@ class FittedDetector:
     ----------
     detector : Detector
     score_reference : ScoreReference
-        Its scores of held-out training rows; of all of them for the classifier, whose score is not ranked.
+        Its scores of held-out training rows; of a sample of them for the classifier, whose score is not ranked.
     feature_references : mapping of column to ScoreReference
         Its input columns' training distributions.
     held_out : float64, shape (m,)
@@ -147,7 +147,8 @@ def fit_label_free(name: str, rows: pd.DataFrame, config: TrainingConfig) -> Fit
     """
     columns = config.detector_features
     shuffled = np.random.default_rng(config.seed).permutation(len(rows))
-    is_held_out = np.isin(np.arange(len(rows)), shuffled[: min(max(1, int(len(rows) * HELD_OUT_SHARE)), HELD_OUT_ROWS)])
+    held_out = min(max(1, int(len(rows) * HELD_OUT_SHARE)), REFERENCE_ROWS)
+    is_held_out = np.isin(np.arange(len(rows)), shuffled[:held_out])
     fitted = rows[~is_held_out]
     detector: Detector
     if name == "isolation_forest":
@@ -200,8 +201,9 @@ def fit_feedback(
             columns = (*columns, *(score_column(name) for name in label_free))
             inputs = with_scores(labelled, detector_scores(labelled, _detectors(label_free)))
         classifier = FeedbackClassifier.fit(inputs, columns, is_fraud, **config.feedback_classifier, seed=config.seed)
-        reference = ScoreReference.of(classifier.score(inputs))
-        fitted[mode] = FittedDetector(classifier, reference, explanations.feature_reference(inputs, columns))
+        sample = inputs.iloc[:: len(inputs) // REFERENCE_ROWS + 1]
+        reference = ScoreReference.of(classifier.score(sample))
+        fitted[mode] = FittedDetector(classifier, reference, explanations.feature_reference(sample, columns))
     return fitted
 
 

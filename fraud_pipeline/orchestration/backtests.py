@@ -67,6 +67,12 @@ class BacktestRequest:
         ConfigurationError
             If the windows do not follow one another.
         """
+        if not self.train[1] < self.calibrate[0] <= self.calibrate[1] < self.test[0]:
+            train, calibrate, test = ("{} to {}".format(*days) for days in (self.train, self.calibrate, self.test))
+            raise ConfigurationError(
+                f"backtest windows must follow one another: train {train}, calibrate {calibrate}, test {test}; "
+                "give train before calibrate before test."
+            )
         windows = splits.TrainingWindows(*self.train, *self.calibrate, self.test[0])
         if self.walk_forward:
             return splits.walk_forward(windows, self.test[1])

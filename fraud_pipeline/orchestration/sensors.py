@@ -89,9 +89,7 @@ def build_sensors(settings: Settings, jobs: Mapping[str, Any]) -> list[dg.Sensor
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Requests training when a drift report does, at most once a week of the report's days.",
     )
-    def drift_detected(
-        _context: dg.SensorEvaluationContext, event: dg.EventLogEntry
-    ) -> dg.RunRequest | dg.SkipReason:
+    def drift_detected(_context: dg.SensorEvaluationContext, event: dg.EventLogEntry) -> dg.RunRequest | dg.SkipReason:
         materialization = event.asset_materialization
         requested = materialization and materialization.metadata.get("retraining_requested")
         if materialization is None or requested is None or requested.value is not True:

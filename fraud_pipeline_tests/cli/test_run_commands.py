@@ -95,7 +95,8 @@ def test_summary_prints_the_windows_threshold_and_expectations_of_the_champion(w
     windows, calibration = card.windows, card.calibration
     assert f"Trained     on {windows.train_from} to {windows.train_to}\n" in out
     assert f"Calibrated  on {windows.calibrate_from} to {windows.calibrate_to}, with labels known before" in out
-    assert f"Threshold   {calibration.threshold:.4f}" in out
+    assert f"Scoring     {card.scoring_mode}: " in out
+    assert f"Threshold   {calibration.threshold:.4f} for a recall of 0.85" in out
     recall = calibration.recall
     assert f"{recall.value:.3f} ({recall.low:.3f} to {recall.high:.3f})" in out
 
@@ -124,6 +125,23 @@ def test_summary_prints_the_alerts_of_the_table_the_most_urgent_first(walk: Walk
     assert f"  1  {first['risk_level']}, priority {first['priority']}, score {first['anomaly_score']:.4f}" in out
     assert f"{first['amount']:.2f} EUR by {first['user_id']} at {first['merchant_id']}" in out
     assert first["reason_text"].split("; ")[0] in " ".join(out.split())
+
+
+def test_summary_of_a_threshold_without_labels_says_what_is_not_known(walk: Walk, tmp_path: Path) -> None:
+    shutil.copytree(walk.deployment.settings.lake, tmp_path / "home" / "lake")
+    deployment = Deployment(tmp_path / "home", walk.deployment.variables)
+    for day in deployment.lake.days("fraud_labels"):
+        known = deployment.lake.read("fraud_labels", day)
+        deployment.lake.write("fraud_labels", day, known[~known["is_fraud"]])
+    deployment.succeed("train")
+    out = deployment.succeed("summary", *RANGE).out
+    assert "Scoring     ensemble: the label-free detectors, blended\n" in out
+    assert " for a budget of 100.0 alerts a day (no labels)" in " ".join(out.split())
+    expected = dict(re.findall(r"│ ([a-z ]+?) +│ ([^│]+?) +│", out))
+    unknown = dict.fromkeys(("recall", "false positive rate", "precision"), "not known")
+    assert unknown.items() <= expected.items()
+    assert re.fullmatch(r"[0-9.]+ \([0-9.]+ to [0-9.]+\)", expected["alerts per day"])
+    assert "nan" not in out
 
 
 def test_summary_without_a_model_says_what_to_do(walk: Walk) -> None:

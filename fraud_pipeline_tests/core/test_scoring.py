@@ -1,5 +1,7 @@
 """Scores of a day: their columns, ranges, and how firm a decision is."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,11 +9,12 @@ import pytest
 from fraud_pipeline.core.calibration import fit_threshold
 from fraud_pipeline.core.detectors.base import Detector
 from fraud_pipeline.core.detectors.ensemble import Ensemble, ScoreReference
+from fraud_pipeline.core.detectors.feedback_classifier import FeedbackClassifier
 from fraud_pipeline.core.detectors.isolation_forest import IsolationForestDetector
 from fraud_pipeline.core.detectors.local_outlier_factor import LocalOutlierFactorDetector
-from fraud_pipeline.core.errors import InvalidDataError
+from fraud_pipeline.core.errors import ConfigurationError, InvalidDataError
 from fraud_pipeline.core.schema import EVENT_KEYS, SCORE_COLUMNS
-from fraud_pipeline.core.scoring import ScoringModel, confidence, detector_scores, score
+from fraud_pipeline.core.scoring import MODES, ScoringModel, confidence, detector_scores, score, with_scores
 from fraud_pipeline_tests.builders import DETECTOR_COLUMNS, random_features
 
 SHARES = ["anomaly_score", "score_percentile", "confidence"]
@@ -89,6 +92,57 @@ def test_a_day_without_transactions_has_no_scores_and_the_same_types(model: Scor
 def test_features_without_a_column_of_the_model_are_refused(model: ScoringModel) -> None:
     with pytest.raises(InvalidDataError, match="the features lack merchant_fraud_rate_30d"):
         score(ROWS.drop(columns="merchant_fraud_rate_30d"), model)
+
+
+def with_classifier(model: ScoringModel, mode: str) -> ScoringModel:
+    """The model in another mode, with a classifier that has learnt from planted outliers."""
+    training, columns = random_features(400, outliers=40, seed=5), [*DETECTOR_COLUMNS]
+    if mode == "stacked":
+        training = with_scores(training, detector_scores(training, model.detectors))
+        columns += [f"{name}_score" for name in model.detectors]
+    classifier = FeedbackClassifier.fit(training, columns, np.arange(400) >= 360, rounds=20)
+    # First, so that an order of the mapping cannot give it the others' scores.
+    detectors = {"feedback_classifier": classifier, **model.detectors}
+    return replace(model, detectors=detectors, mode=mode)
+
+
+@pytest.mark.parametrize("mode", ["feedback", "stacked"])
+def test_with_a_classifier_the_anomaly_score_is_its_score_and_that_of_the_ensemble_stands_beside(
+    model: ScoringModel, scores: pd.DataFrame, mode: str
+) -> None:
+    learnt = with_classifier(model, mode)
+    scored = score(ROWS, learnt)
+    raw = detector_scores(ROWS, model.detectors)
+    expected = learnt.detectors["feedback_classifier"].score(with_scores(ROWS, raw))
+    np.testing.assert_array_equal(scored["anomaly_score"], expected)
+    np.testing.assert_array_equal(scored["feedback_classifier_score"], expected)
+    np.testing.assert_array_equal(scored["ensemble_score"], scores["anomaly_score"])
+    assert scored["anomaly_score"].tail(10).min() > scored["anomaly_score"].head(190).max()
+    assert tuple(scored) == SCORE_COLUMNS
+    assert scored.dtypes.equals(scores.dtypes)
+
+
+def test_without_a_classifier_its_score_is_missing_and_the_ensemble_is_the_anomaly_score(scores: pd.DataFrame) -> None:
+    assert scores["feedback_classifier_score"].isna().all()
+    assert scores["feedback_classifier_score"].dtype == np.float64
+    np.testing.assert_array_equal(scores["ensemble_score"], scores["anomaly_score"])
+
+
+def test_a_classifier_beside_an_ensemble_is_shown_and_decides_nothing(model: ScoringModel) -> None:
+    scored = score(ROWS, with_classifier(model, "ensemble"))
+    assert scored["feedback_classifier_score"].notna().all()
+    np.testing.assert_array_equal(scored["anomaly_score"], scored["ensemble_score"])
+
+
+def test_an_unknown_scoring_mode_is_refused(model: ScoringModel) -> None:
+    with pytest.raises(ConfigurationError, match=f"'auto' is not known; choose from {', '.join(MODES)}"):
+        replace(model, mode="auto")
+
+
+@pytest.mark.parametrize("mode", ["feedback", "stacked"])
+def test_a_mode_whose_classifier_is_missing_is_refused(model: ScoringModel, mode: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{mode} needs a feedback classifier; train a new model"):
+        replace(model, mode=mode)
 
 
 def test_a_decision_at_the_threshold_is_a_toss_up_and_firm_away_from_it() -> None:

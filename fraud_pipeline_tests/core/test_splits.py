@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fraud_pipeline.core.errors import ConfigurationError
-from fraud_pipeline.core.splits import ONE_DAY, WARM_UP_DAYS, TrainingWindows, walk_forward
+from fraud_pipeline.core.splits import ONE_DAY, WARM_UP_DAYS, TrainingWindows, parse_day, parse_window, walk_forward
 
 DATES = {
     "train_from": "2026-01-01",
@@ -128,3 +128,24 @@ def test_a_walk_moves_by_a_week_and_its_last_week_may_be_short() -> None:
         (date(2026, 3, 5), date(2026, 3, 11)),
         (date(2026, 3, 12), date(2026, 3, 14)),
     ]
+
+
+def test_a_day_and_a_window_are_read_from_a_command() -> None:
+    assert parse_day("2026-02-28") == date(2026, 2, 28)
+    assert parse_window("2026-02-28:2026-03-01") == (date(2026, 2, 28), date(2026, 3, 1))
+    assert parse_window("2026-02-28:2026-02-28") == (date(2026, 2, 28), date(2026, 2, 28))
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("2026-02-28", "is not a window; give FROM:TO"),
+        ("2026-03-01:2026-02-28", "runs backwards; give the earlier day first"),
+        ("2026-02-30:2026-03-01", "'2026-02-30' is not a day; give YYYY-MM-DD"),
+        ("1969-12-31:2026-03-01", "1969-12-31 is out of range; give a day from 1970 to 2199"),
+        ("2026-03-01:2200-01-01", "2200-01-01 is out of range"),
+    ],
+)
+def test_what_is_no_window_is_refused(text: str, complaint: str) -> None:
+    with pytest.raises(ConfigurationError, match=complaint):
+        parse_window(text)

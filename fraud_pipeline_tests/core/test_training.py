@@ -14,8 +14,8 @@ from fraud_pipeline.core.errors import ConfigurationError
 from fraud_pipeline.core.metrics import average_precisions
 from fraud_pipeline.core.scoring import MODES
 from fraud_pipeline.core.training import (
-    HELD_OUT_ROWS,
     LABEL_FREE,
+    REFERENCE_ROWS,
     TrainingConfig,
     choose,
     fit_feedback,
@@ -91,9 +91,9 @@ def test_scores_are_ranked_against_a_fifth_of_the_rows_that_the_detector_has_not
 
 
 def test_the_rows_held_out_have_an_upper_limit() -> None:
-    many = window(5 * HELD_OUT_ROWS + 1000)
+    many = window(5 * REFERENCE_ROWS + 1000)
     config = replace(QUICK, isolation_forest={"trees": 2})
-    assert len(fit_label_free("isolation_forest", many, config).held_out) == HELD_OUT_ROWS
+    assert len(fit_label_free("isolation_forest", many, config).held_out) == REFERENCE_ROWS
 
 
 def test_all_label_free_detectors_hold_out_the_same_rows() -> None:
@@ -148,6 +148,15 @@ def test_the_stacked_classifier_reads_the_scores_of_the_others() -> None:
         FEEDBACK["stacked"].feature_references["isolation_forest_score"].scores,
         np.sort(FITTED["isolation_forest"].detector.score(TRAIN)),
     )
+
+
+def test_a_classifiers_references_are_a_sample_of_many_rows() -> None:
+    many = window(REFERENCE_ROWS + 1000)
+    config = replace(QUICK, scoring_mode="feedback", feedback_classifier={"rounds": 1})
+    fitted = fit_feedback(many, FITTED, config)["feedback"]
+    sample = many.iloc[::2]
+    np.testing.assert_array_equal(fitted.score_reference.scores, np.sort(fitted.detector.score(sample)))
+    assert fitted.feature_references["amount"].scores.max() <= sample["amount"].max()
 
 
 def test_every_detector_and_mode_that_was_trained_is_scored() -> None:

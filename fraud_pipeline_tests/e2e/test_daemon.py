@@ -47,6 +47,7 @@ def test_schedules_and_sensors_are_on(dagster: Dagster) -> None:
         (
             "transaction_file_arrived",
             "run_failed",
+            "drift_detected",
             "score_nightly_schedule",
             "measure_alerts_schedule",
             "train_weekly",
@@ -172,7 +173,8 @@ def test_the_night_after_a_day_scores_it_to_alert_rows(
     wait_for(lambda: dagster.runs(tags), "the night has come", seconds=150)
     (run,) = dagster.finished(tags)
     assert (run["jobName"], run["status"]) == ("score_nightly", "SUCCESS")
-    raised = select(func.count()).where(alerts.c.event_day == yesterday, alerts.c.run_id == run["id"])
+    own = (alerts.c.event_day == yesterday, alerts.c.run_id == run["id"], alerts.c.selection == "threshold")
+    raised = select(func.count()).where(*own)
     with deployment.database.begin() as connection:
         assert connection.execute(raised).scalar_one() > 0
 

@@ -1,8 +1,9 @@
 """A small deployment with real parts: landing folder, lake, PostgreSQL, MLflow on SQLite, Dagster."""
 
+import logging
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from fraud_pipeline.adapters.landing_zone import LandingZone
 from fraud_pipeline.cli.data import ingest_path, write_simulation
 from fraud_pipeline.core.simulation import SimulationConfig
 from fraud_pipeline.orchestration.build import build_definitions
-from fraud_pipeline.orchestration.jobs import PREPARE, TRAIN
+from fraud_pipeline.orchestration.jobs import PREPARE, SCORE, TRAIN
 from fraud_pipeline.orchestration.runs import Runner
 from fraud_pipeline.settings import Settings
 from fraud_pipeline_tests.conftest import libpq_url
@@ -62,6 +63,30 @@ class Deployment:
     @property
     def runner(self) -> Runner:
         return Runner(self.definitions, self.instance)
+
+    def changed(self, **overrides: object) -> "Deployment":
+        """The same deployment with other settings."""
+        settings = self.settings.model_copy(update=overrides)
+        return replace(self, settings=settings, definitions=build_definitions(settings))
+
+    def run_asset(self, asset: str, day: date) -> dg.ExecuteInProcessResult:
+        """Materialise one asset alone for one day."""
+        job = self.definitions.resolve_job_def(SCORE)
+        return job.execute_in_process(
+            asset_selection=[dg.AssetKey(asset)], partition_key=day.isoformat(), instance=self.instance
+        )
+
+    def checks(self, asset: str) -> dict[str, dg.AssetCheckEvaluation]:
+        """Newest evaluation of each check of the newest run, by name."""
+        run = self.instance.get_runs(limit=1)[0]
+        logs = self.instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+        found = [log.get_dagster_event().asset_check_evaluation_data for log in logs]
+        return {each.check_name: each for each in found if each.asset_key == dg.AssetKey(asset)}
+
+    def warnings(self) -> list[str]:
+        """What the newest run warned of."""
+        run = self.instance.get_runs(limit=1)[0]
+        return [log.user_message for log in self.instance.all_logs(run.run_id) if log.level == logging.WARNING]
 
     @property
     def lake(self) -> Lake:

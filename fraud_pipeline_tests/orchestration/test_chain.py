@@ -17,7 +17,9 @@ Deploy = Callable[..., Deployment]
 
 def state(deployment: Deployment) -> dict[str, object]:
     """Everything that a run writes, except which run it was."""
-    lake = {name: deployment.lake_rows(name).to_dict("list") for name in LAKE_DATASETS if deployment.lake.days(name)}
+    frames = {name: deployment.lake_rows(name).astype(object) for name in LAKE_DATASETS if deployment.lake.days(name)}
+    # A figure that is missing twice is the same.
+    lake = {name: frame.where(frame.notna(), None).to_dict("list") for name, frame in frames.items()}
     return lake | {f"table {name}": deployment.rows(name) for name in TABLES}
 
 

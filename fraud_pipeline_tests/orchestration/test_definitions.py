@@ -58,7 +58,7 @@ def test_jobs_schedules_and_sensors_have_their_names_and_are_on(definitions: dg.
     assert set(schedules) == {"score_nightly_schedule", "measure_alerts_schedule", "train_weekly"}
     assert all(s.default_status is dg.DefaultScheduleStatus.RUNNING for s in schedules.values())
     sensors = {sensor.name: sensor for sensor in repository.sensor_defs}
-    assert set(sensors) == {"transaction_file_arrived", "run_failed"}
+    assert set(sensors) == {"transaction_file_arrived", "run_failed", "drift_detected"}
     assert all(s.default_status is dg.DefaultSensorStatus.RUNNING for s in sensors.values())
 
 

@@ -1,8 +1,8 @@
 """What analysts decide comes back as labels and features; what was drawn at random waits beside the alerts."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -17,11 +17,11 @@ from fraud_pipeline.adapters.database.review_repository import (
     related_transactions,
 )
 from fraud_pipeline.adapters.database.tables import alerts
+from fraud_pipeline.cli.data import ingest_path
 from fraud_pipeline.core.reviews import REASON_TEXT
 from fraud_pipeline.core.splits import TrainingWindows
 from fraud_pipeline.orchestration.assets.detectors import labelled_features
 from fraud_pipeline.orchestration.assets.labels import decided_by_day
-from fraud_pipeline.orchestration.build import build_definitions
 from fraud_pipeline.orchestration.jobs import MERGE_LABELS, PREPARE, SCORE
 from fraud_pipeline_tests.orchestration.conftest import Deployment, day
 
@@ -76,6 +76,23 @@ def test_a_confirmed_alert_is_a_label_and_moves_what_is_known_of_its_merchant_fr
         assert (moved[~concerned] == 0).all()
     stored = {row[0]: row for row in prepared.rows("transaction_features")}
     assert set(after["transaction_id"]) <= set(stored)
+
+
+def test_a_chargeback_that_repeats_what_an_analyst_confirmed_is_no_second_fraud(
+    prepared: Deployment, database: Database, alert: pd.Series, landed: Path, tmp_path: Path
+) -> None:
+    close_alert(database, int(alert["alert_id"]), "confirmed_fraud", "ada", at=at(day(30), 9))
+    prepared.runner.run_range(PREPARE, day(30), day(31))
+    before = prepared.lake.read("transaction_features", day(31))
+    file = tmp_path / f"labels_{day(31)}.csv"
+    file.write_text(f"transaction_id,is_fraud,label_known_at\n{alert['transaction_id']},1,{day(31)}T00:00:00Z\n")
+    ingest_path(prepared.settings, file, landed.parent / "export" / "source.yaml")
+    prepared.runner.run_day(PREPARE, day(31))
+    assert [source for _, source, _ in labels_of(prepared, alert["transaction_id"])] == ["analyst", "chargeback_file"]
+    after = prepared.lake.read("transaction_features", day(31))
+    concerned = (after["merchant_id"] == alert["merchant_id"]) & (after["event_time"] > at(day(31), 0))
+    assert after.loc[concerned, "merchant_known_frauds_7d"].min() >= 1
+    pd.testing.assert_frame_equal(after, before)
 
 
 def test_bulk_decisions_on_the_related_transactions_are_labels_of_the_same_day(
@@ -174,8 +191,6 @@ def test_a_night_again_draws_the_same_and_what_is_in_review_stays(prepared: Depl
 
 
 def test_without_random_reviews_nothing_is_drawn(prepared: Deployment, database: Database) -> None:
-    settings = prepared.settings.model_copy(update={"random_reviews_per_day": 0})
-    none = replace(prepared, settings=settings, definitions=build_definitions(settings))
-    none.runner.run_day(SCORE, day(29))
+    prepared.changed(random_reviews_per_day=0).runner.run_day(SCORE, day(29))
     assert set(open_reviews(database, limit=10_000)["selection"]) == {"threshold"}
     assert prepared.lake.read("random_reviews", day(29)).empty

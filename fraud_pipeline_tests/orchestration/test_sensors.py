@@ -1,6 +1,7 @@
 """What the sensors ask for and tell, tick by tick."""
 
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import dagster as dg
@@ -136,3 +137,31 @@ def test_a_failed_run_is_told_with_its_day_and_cause(deploy: Deploy) -> None:
 
 def test_a_run_that_will_be_tried_again_is_not_told(deploy: Deploy) -> None:
     assert told_of_a_failure(deploy(), {"dagster/will_retry": "true"}) == []
+
+
+def asked_by_drift(deployment: Deployment, of: date, metadata: dict[str, bool]) -> list[dg.RunRequest]:
+    """Evaluate the drift sensor after a report of a day."""
+    deployment.instance.report_runless_asset_event(
+        dg.AssetMaterialization("drift_report", partition=of.isoformat(), metadata=metadata)
+    )
+    repository = deployment.definitions.get_repository_def()
+    with dg.build_sensor_context(instance=deployment.instance, repository_def=repository) as context:
+        return list(repository.get_sensor_def("drift_detected").evaluate_tick(context).run_requests or [])
+
+
+def test_drift_asks_for_training_once_a_week(deploy: Deploy) -> None:
+    deployment = deploy()
+    # A Friday, the Sunday after it, and the Monday after that.
+    asked = [asked_by_drift(deployment, day(number), {"retraining_requested": True}) for number in (1, 3, 4)]
+    assert [[request.run_key for request in requests] for requests in asked] == [
+        ["train_models:drift:2026-W01"],
+        ["train_models:drift:2026-W01"],
+        ["train_models:drift:2026-W02"],
+    ]
+    assert asked[0][0].tags["fraud_pipeline/drift"] == day(1).isoformat()
+
+
+def test_a_report_that_requests_nothing_or_compared_nothing_asks_for_no_training(deploy: Deploy) -> None:
+    deployment = deploy()
+    assert asked_by_drift(deployment, day(1), {"retraining_requested": False}) == []
+    assert asked_by_drift(deployment, day(2), {}) == []

@@ -57,7 +57,8 @@ class ScoreReference:
         tenfold rarer score is one equal step higher, where ranks put the whole tail into one step.
         """
         above = len(self.scores) - np.searchsorted(self.scores, scores, side="left")
-        tails: Floats = -np.log10((above + 1.0) / (len(self.scores) + 1.0)) / np.log10(len(self.scores) + 1.0)
+        # So written, it is exactly 0 and 1 at the ends; the base of the logarithms cancels out.
+        tails: Floats = 1.0 - np.log1p(above) / np.log1p(len(self.scores))
         return tails
 
 

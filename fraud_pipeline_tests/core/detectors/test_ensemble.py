@@ -95,3 +95,53 @@ def test_weights_for_other_detectors_are_refused(weights: dict[str, float]) -> N
 def test_weights_that_are_negative_or_do_not_add_up_are_refused(pair: tuple[float, float]) -> None:
     with pytest.raises(ConfigurationError, match="must be 0 or more and add up to 1"):
         Ensemble(REFERENCES, dict(zip((FIRST, SECOND), pair, strict=True)))
+
+
+@given(known=score_arrays, scores=score_arrays)
+def test_tails_rise_with_the_scores_from_0_to_1(known: Floats, scores: Floats) -> None:
+    reference, ordered = ScoreReference.of(known), np.sort(scores)
+    tails = reference.tail(ordered)
+    assert (np.diff(tails) >= 0).all()
+    assert 0 <= tails.min() <= tails.max() <= 1
+    assert reference.tail(np.array([known.min() - 1, known.max() + 1])).tolist() == [0, 1]
+
+
+@given(known=score_arrays, scores=score_arrays)
+def test_tails_order_scores_as_ranks_do(known: Floats, scores: Floats) -> None:
+    # At a score of the reference a rank counts it as below and a tail as above; elsewhere both see the same.
+    apart = np.setdiff1d(scores, known)
+    ranks, tails = ScoreReference.of(known).rank(apart), ScoreReference.of(known).tail(apart)
+    np.testing.assert_array_equal(np.diff(ranks) > 0, np.diff(tails) > 0)
+
+
+def test_each_tenfold_rarer_score_is_an_equal_step() -> None:
+    reference = ScoreReference(np.arange(999.0))
+    # 999, 99, 9 and 0 of 999 are at or above; each counts one more.
+    np.testing.assert_allclose(reference.tail(np.array([0.0, 900.0, 990.0, 999.0])), [0, 1 / 3, 2 / 3, 1], atol=1e-12)
+
+
+def test_a_blend_of_tails_is_their_weighted_mean_and_lifts_what_is_rare_for_one_detector() -> None:
+    rng = np.random.default_rng(0)
+    references = {name: ScoreReference.of(rng.random(1000)) for name in (FIRST, SECOND)}
+    raw = {FIRST: np.array([2.0, 0.9]), SECOND: np.array([0.5, 0.9])}
+    by_tail = Ensemble(references, normalisation="tail").blend(raw)
+    parts = [weight * references[name].tail(raw[name]) for name, weight in DEFAULT_WEIGHTS.items()]
+    np.testing.assert_allclose(by_tail, np.sum(parts, axis=0))
+    by_rank = Ensemble(references).blend(raw)
+    # Rarer than ever before for one detector and ordinary for the other, against unusual for both.
+    assert by_tail[0] > by_tail[1]
+    assert by_rank[0] < by_rank[1]
+
+
+@given(lower=score_arrays, step=st.floats(0, 5), weight=st.floats(0, 1))
+def test_a_blend_of_tails_rises_with_each_detectors_score(lower: Floats, step: float, weight: float) -> None:
+    ensemble = Ensemble(REFERENCES, {FIRST: weight, SECOND: 1 - weight}, "tail")
+    other = np.full(len(lower), 1.0)
+    blended = ensemble.blend({FIRST: lower, SECOND: other})
+    assert (ensemble.blend({FIRST: lower + step, SECOND: other}) >= blended).all()
+    assert ((blended >= 0) & (blended <= 1)).all()
+
+
+def test_an_unknown_normalisation_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="'z-score' is not known; choose from rank, tail"):
+        Ensemble(REFERENCES, normalisation="z-score")
