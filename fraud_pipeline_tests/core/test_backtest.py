@@ -94,6 +94,23 @@ def test_labels_that_come_after_the_calibration_change_neither_models_nor_thresh
         assert result.calibrations[name].to_json() == open_rounds()[0].calibrations[name].to_json()
 
 
+def test_labels_of_the_windows_that_are_not_known_when_the_test_begins_are_not_used() -> None:
+    transactions, truth = simulated()
+    each = BacktestRound(TrainingWindows(day(7), day(22), day(23), day(29), day(30)), day(31))
+    # Every second label takes 12 days, so that of both windows some are late.
+    delay = pd.to_timedelta(np.where(np.arange(len(truth)) % 2, 12, 2), unit="D")
+    told = truth.assign(label_known_at=transactions["event_time"] + delay)
+    late = told["label_known_at"] >= pd.Timestamp(each.test_from, tz="UTC")
+    result = run_one(LabelledHistory(transactions, told), each)
+    turned = run_one(LabelledHistory(transactions, told.assign(is_fraud=told["is_fraud"] ^ late)), each)
+    of_window = transactions["event_time"].dt.strftime("%Y-%m-%d").between(day(23).isoformat(), day(29).isoformat())
+    for name in MODELS:
+        fitted = result.calibrations[name]
+        assert fitted.to_json() == turned.calibrations[name].to_json()
+        assert 0 < fitted.transactions == (of_window & ~late).sum() < of_window.sum()
+        assert fitted.frauds == (told["is_fraud"] & of_window & ~late).sum()
+
+
 def test_other_transactions_on_test_days_change_neither_models_nor_thresholds() -> None:
     transactions, truth = simulated()
     since = transactions["event_time"] >= pd.Timestamp(ROUNDS[0].test_from, tz="UTC")

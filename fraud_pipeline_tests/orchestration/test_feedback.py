@@ -84,9 +84,10 @@ def test_a_chargeback_that_repeats_what_an_analyst_confirmed_is_no_second_fraud(
     close_alert(database, int(alert["alert_id"]), "confirmed_fraud", "ada", at=at(day(30), 9))
     prepared.runner.run_range(PREPARE, day(30), day(31))
     before = prepared.lake.read("transaction_features", day(31))
-    file = tmp_path / f"labels_{day(31)}.csv"
+    file = tmp_path / "late" / "labels" / "repeated.csv"
+    file.parent.mkdir(parents=True)
     file.write_text(f"transaction_id,is_fraud,label_known_at\n{alert['transaction_id']},1,{day(31)}T00:00:00Z\n")
-    ingest_path(prepared.settings, file, landed.parent / "export" / "source.yaml")
+    ingest_path(prepared.settings, tmp_path / "late", landed.parent / "export" / "source.yaml")
     prepared.runner.run_day(PREPARE, day(31))
     assert [source for _, source, _ in labels_of(prepared, alert["transaction_id"])] == ["analyst", "chargeback_file"]
     after = prepared.lake.read("transaction_features", day(31))
