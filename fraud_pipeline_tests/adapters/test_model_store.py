@@ -14,7 +14,6 @@ import pytest
 from fraud_pipeline.adapters import model_store
 from fraud_pipeline.adapters.model_registry import ModelRegistry, ModelVersion
 from fraud_pipeline.adapters.model_store import ModelStore, windows_from_json, windows_to_json
-from fraud_pipeline.core.training import FittedDetector
 from fraud_pipeline.adapters.promotions import CHALLENGER, CHAMPION, FRAUD_MODEL
 from fraud_pipeline.core import explanations
 from fraud_pipeline.core.calibration import Calibration, fit_threshold
@@ -27,6 +26,7 @@ from fraud_pipeline.core.errors import InvalidDataError, ModelArtefactError
 from fraud_pipeline.core.schema import FEATURE_SET_VERSION, LINEAGE_COLUMNS
 from fraud_pipeline.core.scoring import score
 from fraud_pipeline.core.splits import TrainingWindows
+from fraud_pipeline.core.training import FittedDetector
 from fraud_pipeline_tests.builders import DETECTOR_COLUMNS, random_features, scored_window
 
 WEIGHTS = {"isolation_forest": 0.6, "local_outlier_factor": 0.4}

@@ -27,7 +27,8 @@ FEATURES = random_features(len(ANOMALY_SCORES), seed=2).assign(amount=[10.0, 10.
 
 
 def scores_of(features: pd.DataFrame) -> pd.DataFrame:
-    shares = ["isolation_forest_score", "local_outlier_factor_score", "score_percentile", "confidence"]
+    detectors = ("isolation_forest", "local_outlier_factor", "ensemble", "feedback_classifier")
+    shares = [*(f"{name}_score" for name in detectors), "score_percentile", "confidence"]
     scores = features[[*EVENT_KEYS, "amount"]].assign(anomaly_score=ANOMALY_SCORES, **dict.fromkeys(shares, 0.5))
     return assign(scores, RiskCutoffs(0.5, 0.7, 0.9), large_amount=100.0)[list(SCORE_COLUMNS)]
 
