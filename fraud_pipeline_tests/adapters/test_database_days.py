@@ -65,6 +65,8 @@ def day_of_scores(rows: int, day: date = DAY) -> pd.DataFrame:
         .assign(
             isolation_forest_score=generator.random(rows),
             local_outlier_factor_score=generator.random(rows) * 4,
+            ensemble_score=generator.random(rows),
+            feedback_classifier_score=generator.random(rows),
             anomaly_score=generator.random(rows),
             score_percentile=generator.random(rows),
             confidence=generator.random(rows),

@@ -203,7 +203,13 @@ def test_faulty_statement_stays_a_fault_of_the_program(database: Database) -> No
 EVENT = {"transaction_id": "t1", "user_id": "u1", "event_time": "2026-01-02 10:00Z", "event_day": "2026-01-02"}
 VERDICT = {"anomaly_score": 0.5, "score_percentile": 0.5, "confidence": 0.5, "risk_level": "LOW", "priority": 5}
 LINEAGE = dict.fromkeys(LINEAGE_COLUMNS, "1")
-DETECTORS = {"isolation_forest_score": 0.4, "local_outlier_factor_score": 1.2, "is_alert": False}
+DETECTORS = {
+    "isolation_forest_score": 0.4,
+    "local_outlier_factor_score": 1.2,
+    "ensemble_score": 0.3,
+    "feedback_classifier_score": 0.1,
+    "is_alert": False,
+}
 SCORE = {**EVENT, **DETECTORS, **VERDICT, **LINEAGE}
 ALERT = {**EVENT, **VERDICT, **LINEAGE, "merchant_id": "m1", "amount": 12.34, "reasons": [], "reason_text": ""}
 DECISION = {"transaction_id": "t1", "outcome": "false_positive", "decided_by": "ada", "origin": "bulk"}

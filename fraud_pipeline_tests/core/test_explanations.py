@@ -140,12 +140,11 @@ def test_the_reasons_of_the_classifier_add_up_to_its_log_odds() -> None:
     np.testing.assert_allclose(added, CLASSIFIER.log_odds(TRAINING), atol=1e-5)
 
 
-@pytest.mark.parametrize("mode", ["ensemble", "feedback"])
-def test_a_model_without_a_detector_that_explains_is_refused(mode: str) -> None:
+def test_a_model_without_a_detector_that_explains_is_refused() -> None:
     mute = LocalOutlierFactorDetector.fit(TRAINING, DETECTOR_COLUMNS, neighbours=5)
     detectors = {"local_outlier_factor": mute, "isolation_forest": mute}
-    with pytest.raises(InvalidDataError, match=f"scores in mode '{mode}' but has no .* train a new model"):
-        explain(TRAINING, ScoringModel(detectors, ENSEMBLE, CALIBRATION, mode), {})
+    with pytest.raises(InvalidDataError, match="scores in mode 'ensemble' but has no .* train a new model"):
+        explain(TRAINING, ScoringModel(detectors, ENSEMBLE, CALIBRATION, "ensemble"), {})
 
 
 def test_a_feature_reference_is_the_distribution_of_each_column() -> None:

@@ -47,7 +47,10 @@ def fit_reference(features: pd.DataFrame, seed: int) -> Detector:
 
 
 def fit_classifier(features: pd.DataFrame, seed: int) -> Detector:
-    rows = pd.concat([features, CONFIRMED.reindex(columns=features.columns)], ignore_index=True)
+    # A column that never varies does not tell frauds apart either.
+    constant = {name: features[name].iloc[0] for name in features if features[name].nunique() == 1}
+    confirmed = CONFIRMED.reindex(columns=features.columns).assign(**constant)
+    rows = pd.concat([features, confirmed], ignore_index=True)
     is_fraud = np.arange(len(rows)) >= len(features)
     return FeedbackClassifier.fit(rows, DETECTOR_COLUMNS, is_fraud, rounds=30, seed=seed)
 
