@@ -143,7 +143,7 @@ def test_the_reasons_of_the_classifier_add_up_to_its_log_odds() -> None:
 def test_a_model_without_a_detector_that_explains_is_refused() -> None:
     mute = LocalOutlierFactorDetector.fit(TRAINING, DETECTOR_COLUMNS, neighbours=5)
     detectors = {"local_outlier_factor": mute, "isolation_forest": mute}
-    with pytest.raises(InvalidDataError, match="scores in mode 'ensemble' but has no .* train a new model"):
+    with pytest.raises(InvalidDataError, match=r"scores in mode 'ensemble' but has no .* train a new model"):
         explain(TRAINING, ScoringModel(detectors, ENSEMBLE, CALIBRATION, "ensemble"), {})
 
 
