@@ -142,6 +142,24 @@ class Settings(BaseSettings):
     nightly_cron: str = Field("0 2 * * *", description="When the day that ended is scored, in TIME_ZONE.")
     training_cron: str = Field("0 4 * * 0", description="When models are trained, in TIME_ZONE.")
     sensor_interval_seconds: int = Field(30, ge=1, description="How often sensors look for files and failed runs.")
+    retention_days: int = Field(
+        730, ge=120, le=36_500, description="After how many days the months of the large tables are detached."
+    )
+    sla_hours: Annotated[tuple[float, ...], NoDecode] = Field(
+        (4, 8, 24, 72, 168), description="Hours within which an alert of priority 1 to 5 is due (JSON list)."
+    )
+    tokenisation_key: SecretStr | None = Field(
+        None, description="Secret key of the tokens that stand for card numbers; needed where a source tokenises."
+    )
+    api_host: str = Field("127.0.0.1", description="Address that the REST API listens on.")
+    api_port: int = Field(8000, ge=1, le=65535, description="Port of the REST API.")
+    api_workers: int = Field(1, ge=1, le=64, description="Processes that serve the REST API.")
+    api_rate_limit: str = Field("60000/minute", description="Requests that a key may make, such as 600/minute.")
+    api_max_body_bytes: int = Field(8_000_000, ge=1000, description="Largest body of a request.")
+    api_max_batch: int = Field(10_000, ge=1, description="Most transactions in one batch request.")
+    api_max_age_days: int = Field(
+        2, ge=1, description="Age of the last scored day from which the REST API calls itself unfit."
+    )
     ui_port: int = Field(3000, ge=1, le=65535, description="Port of the Dagster webserver.")
 
     @field_validator("home")
@@ -161,13 +179,20 @@ class Settings(BaseSettings):
             raise ValueError(f"{time_zone!r} is not an IANA time zone such as Europe/Paris") from error
         return time_zone
 
-    @field_validator("detector_features", "feedback_features", mode="before")
+    @field_validator("detector_features", "feedback_features", "sla_hours", mode="before")
     @classmethod
     def _json_list(cls, features: Any) -> Any:  # noqa: ANN401 - text of the environment, or a tuple
         try:
             return json.loads(features) if isinstance(features, str) else features
         except ValueError as error:
-            raise ValueError(f'{features!r} is no JSON list such as ["amount", "amount_log1p"]') from error
+            raise ValueError(f'{features!r} is no JSON list such as ["amount", "amount_log1p"] or [4, 8]') from error
+
+    @field_validator("sla_hours")
+    @classmethod
+    def _five_rising(cls, hours: tuple[float, ...]) -> tuple[float, ...]:
+        if len(hours) != 5 or min(hours) <= 0 or list(hours) != sorted(hours):
+            raise ValueError(f"{list(hours)} are not five rising numbers of hours, one for each priority")
+        return hours
 
     @field_validator("detector_features", "feedback_features")
     @classmethod

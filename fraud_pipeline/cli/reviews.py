@@ -14,11 +14,11 @@ from fraud_pipeline.adapters.database.engine import Database
 from fraud_pipeline.adapters.lake import Lake
 from fraud_pipeline.cli.console import console
 from fraud_pipeline.cli.runs import quieten_libraries, require_days
+from fraud_pipeline.connections import open_database
 from fraud_pipeline.core import labels, reviews
 from fraud_pipeline.core.errors import ConfigurationError, MissingPartitionError
 from fraud_pipeline.core.schema import LABEL_COLUMNS
 from fraud_pipeline.orchestration.partitions import days_between
-from fraud_pipeline.orchestration.resources import open_database
 from fraud_pipeline.settings import Settings
 
 RANDOM = "random"

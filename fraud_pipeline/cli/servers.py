@@ -11,9 +11,9 @@ from fraud_pipeline.adapters.database.engine import Database
 from fraud_pipeline.adapters.processes import ProcessGroup, require_free_port, wait_for_http
 from fraud_pipeline.cli.console import console
 from fraud_pipeline.cli.runs import DAGSTER_YAML
+from fraud_pipeline.connections import EMBEDDED_DATABASE, open_database
 from fraud_pipeline.core.errors import ConfigurationError, FraudPipelineError
 from fraud_pipeline.orchestration.build import build_definitions
-from fraud_pipeline.orchestration.resources import EMBEDDED_DATABASE, open_database
 from fraud_pipeline.orchestration.runs import open_instance
 from fraud_pipeline.settings import Settings, child_environment
 

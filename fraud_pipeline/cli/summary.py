@@ -12,10 +12,10 @@ from fraud_pipeline.adapters.database import alert_repository
 from fraud_pipeline.adapters.lake import Lake
 from fraud_pipeline.adapters.model_store import ModelCard
 from fraud_pipeline.cli.console import console
+from fraud_pipeline.connections import open_database, open_model_store
 from fraud_pipeline.core import labels, metrics
 from fraud_pipeline.core.schema import LABEL_COLUMNS, RISK_LEVELS
 from fraud_pipeline.orchestration.partitions import days_between
-from fraud_pipeline.orchestration.resources import open_database, open_model_store
 from fraud_pipeline.settings import Settings
 
 URGENT = 5

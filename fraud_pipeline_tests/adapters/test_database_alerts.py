@@ -14,8 +14,8 @@ from fraud_pipeline.adapters.database.alert_repository import (
     insert_new,
     most_urgent,
 )
+from fraud_pipeline.adapters.database.alert_tables import alerts
 from fraud_pipeline.adapters.database.engine import Database
-from fraud_pipeline.adapters.database.tables import alerts
 from fraud_pipeline.core.errors import InvalidDataError
 from fraud_pipeline.core.schema import LINEAGE_COLUMNS
 

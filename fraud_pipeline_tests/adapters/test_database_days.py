@@ -13,12 +13,7 @@ from fraud_pipeline.adapters.database.bulk import read_frame
 from fraud_pipeline.adapters.database.day_repository import replace_day
 from fraud_pipeline.adapters.database.engine import Database
 from fraud_pipeline.adapters.database.metrics_repository import replace_day_metrics
-from fraud_pipeline.adapters.database.tables import (
-    anomaly_scores,
-    model_metrics,
-    transaction_features,
-    transactions,
-)
+from fraud_pipeline.adapters.database.tables import anomaly_scores, model_metrics, transaction_features, transactions
 from fraud_pipeline.core.errors import InvalidDataError
 from fraud_pipeline.core.schema import FEATURE_COLUMNS, LINEAGE_COLUMNS, RISK_LEVELS
 

@@ -11,6 +11,8 @@ from sqlalchemy import delete, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from fraud_pipeline.adapters.database.alert_repository import insert_new
+from fraud_pipeline.adapters.database.alert_tables import alerts, review_decisions
+from fraud_pipeline.adapters.database.columns import metadata
 from fraud_pipeline.adapters.database.engine import Database, migration_config
 from fraud_pipeline.adapters.database.review_repository import (
     close_alert,
@@ -20,7 +22,7 @@ from fraud_pipeline.adapters.database.review_repository import (
     record_decisions,
     related_transactions,
 )
-from fraud_pipeline.adapters.database.tables import alerts, anomaly_scores, metadata, review_decisions, transactions
+from fraud_pipeline.adapters.database.tables import anomaly_scores, transactions
 from fraud_pipeline.core.errors import InvalidDataError
 from fraud_pipeline.core.labels import DECISION_COLUMNS, from_decisions
 from fraud_pipeline_tests.adapters.test_database_alerts import DAY, NEXT_DAY, new_alerts

@@ -8,8 +8,9 @@ from alembic.migration import MigrationContext
 from sqlalchemy import inspect, make_url, text
 from sqlalchemy.exc import ProgrammingError
 
+from fraud_pipeline.adapters.database import alert_tables  # noqa: F401 - imported for its tables
+from fraud_pipeline.adapters.database.columns import metadata
 from fraud_pipeline.adapters.database.engine import SCHEMA_VERSION_TABLE, Database, migration_config
-from fraud_pipeline.adapters.database.tables import metadata
 from fraud_pipeline.core.errors import ConfigurationError, DatabaseError, InvalidDataError
 from fraud_pipeline.core.schema import FEATURE_COLUMNS, LINEAGE_COLUMNS
 

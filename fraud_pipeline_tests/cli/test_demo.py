@@ -11,7 +11,7 @@ import yaml
 from fraud_pipeline.adapters import clock
 from fraud_pipeline.adapters.database.embedded import EmbeddedPostgres
 from fraud_pipeline.cli import demo
-from fraud_pipeline.orchestration.resources import EMBEDDED_DATABASE
+from fraud_pipeline.connections import EMBEDDED_DATABASE
 from fraud_pipeline_tests.cli.conftest import (
     HISTORY,
     NIGHTS,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fraud_pipeline.cli.console import console
-from fraud_pipeline.orchestration.resources import open_model_store
+from fraud_pipeline.connections import open_model_store
 from fraud_pipeline_tests.cli.conftest import HISTORY, Deployment, Walk, assert_refused, files_of
 
 WHY = ("--reason", "fewer false alerts", "--by", "ada")

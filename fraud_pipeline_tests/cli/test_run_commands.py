@@ -8,10 +8,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from fraud_pipeline.adapters.database.tables import alerts, model_metrics
+from fraud_pipeline.adapters.database.alert_tables import alerts
+from fraud_pipeline.adapters.database.tables import model_metrics
 from fraud_pipeline.adapters.model_store import ModelCard
 from fraud_pipeline.cli.console import console
-from fraud_pipeline.orchestration.resources import open_model_store
+from fraud_pipeline.connections import open_model_store
 from fraud_pipeline_tests.cli.conftest import HISTORY, NIGHTS, Deployment, Walk
 
 RANGE = ("--from", str(NIGHTS[0]), "--to", str(NIGHTS[-1]))

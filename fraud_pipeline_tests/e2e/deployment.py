@@ -16,7 +16,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 from fraud_pipeline.adapters.database.embedded import EmbeddedPostgres
 from fraud_pipeline.adapters.database.engine import Database
 from fraud_pipeline.adapters.lake import Lake
-from fraud_pipeline.orchestration.resources import EMBEDDED_DATABASE
+from fraud_pipeline.connections import EMBEDDED_DATABASE
 
 Seen = TypeVar("Seen")
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import func, select
 
 from fraud_pipeline.adapters import clock
-from fraud_pipeline.adapters.database.tables import alerts
+from fraud_pipeline.adapters.database.alert_tables import alerts
 from fraud_pipeline_tests.e2e.conftest import Delivery, Prepared
 from fraud_pipeline_tests.e2e.deployment import DAILY, HISTORY, LATER, LOCATION, NIGHTS, Dagster, Deployment, wait_for
 

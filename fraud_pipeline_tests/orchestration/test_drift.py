@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import dagster as dg
 
+from fraud_pipeline.connections import open_model_store
 from fraud_pipeline.core.drift import REPORT_COLUMNS
 from fraud_pipeline.orchestration.jobs import SCORE
-from fraud_pipeline.orchestration.resources import open_model_store
 from fraud_pipeline_tests.orchestration.conftest import Deployment, day
 
 Deploy = Callable[..., Deployment]

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import select, update
 
 from fraud_pipeline.adapters.database.alert_repository import alerts_of_day, count_by_risk
+from fraud_pipeline.adapters.database.alert_tables import alerts
 from fraud_pipeline.adapters.database.engine import Database
 from fraud_pipeline.adapters.database.review_repository import (
     close_alert,
@@ -16,7 +17,6 @@ from fraud_pipeline.adapters.database.review_repository import (
     record_decisions,
     related_transactions,
 )
-from fraud_pipeline.adapters.database.tables import alerts
 from fraud_pipeline.cli.data import ingest_path
 from fraud_pipeline.core.reviews import REASON_TEXT
 from fraud_pipeline.core.splits import TrainingWindows

@@ -12,10 +12,10 @@ from fraud_pipeline.adapters.database.alert_repository import alerts_of_day
 from fraud_pipeline.adapters.database.tables import anomaly_scores
 from fraud_pipeline.adapters.model_registry import ModelRegistry
 from fraud_pipeline.adapters.promotions import CHALLENGER, CHAMPION, FRAUD_MODEL
+from fraud_pipeline.connections import open_model_store
 from fraud_pipeline.core.errors import ConfigurationError, TrainingError
 from fraud_pipeline.core.schema import FEATURE_COLUMNS
 from fraud_pipeline.orchestration.jobs import PREPARE, SCORE, TRAIN
-from fraud_pipeline.orchestration.resources import open_model_store
 from fraud_pipeline_tests.orchestration.conftest import Deployment, day
 
 Deploy = Callable[..., Deployment]

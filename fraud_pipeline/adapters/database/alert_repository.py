@@ -10,9 +10,9 @@ import pandas as pd
 from sqlalchemy import ColumnElement, exists, func, select
 from sqlalchemy.dialects.postgresql import insert
 
+from fraud_pipeline.adapters.database.alert_tables import alerts
 from fraud_pipeline.adapters.database.bulk import read_frame, require_frame, stage_frame
 from fraud_pipeline.adapters.database.engine import Database
-from fraud_pipeline.adapters.database.tables import alerts
 from fraud_pipeline.core.schema import EVENT_KEYS, LINEAGE_COLUMNS, RISK_LEVELS
 
 ALERT_COLUMNS: Final = (

@@ -11,15 +11,10 @@ from typing import Any, Final
 import pandas as pd
 from sqlalchemy import Connection, Row, case, func, insert, literal, or_, select, text, update
 
+from fraud_pipeline.adapters.database.alert_tables import ALERT_OUTCOMES, alerts, review_decisions
 from fraud_pipeline.adapters.database.bulk import read_frame
 from fraud_pipeline.adapters.database.engine import Database
-from fraud_pipeline.adapters.database.tables import (
-    ALERT_OUTCOMES,
-    alerts,
-    anomaly_scores,
-    review_decisions,
-    transactions,
-)
+from fraud_pipeline.adapters.database.tables import anomaly_scores, transactions
 from fraud_pipeline.core.errors import InvalidDataError
 
 RELATED_DAYS: Final = 7

@@ -2,8 +2,10 @@
 
 from alembic import context
 
+# Each module adds its tables to the metadata.
+from fraud_pipeline.adapters.database import alert_tables, api_tables, tables  # noqa: F401 - imported for its tables
+from fraud_pipeline.adapters.database.columns import metadata
 from fraud_pipeline.adapters.database.engine import SCHEMA_VERSION_TABLE
-from fraud_pipeline.adapters.database.tables import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

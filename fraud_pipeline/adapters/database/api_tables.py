@@ -1,0 +1,1 @@
+"""Keys of API clients and answers kept for repeated requests, as SQLAlchemy Core sees them."""

@@ -1,0 +1,14 @@
+"""Cases, the audit of alerts and cases, and the rules of the workflow."""
+
+revision = "0006"
+down_revision = "0005"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    pass
+
+
+def downgrade() -> None:
+    pass

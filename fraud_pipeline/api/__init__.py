@@ -1,0 +1,1 @@
+"""REST API: score transactions, read and work alerts."""
