@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from fraud_pipeline.adapters import frame_files, storage
-from fraud_pipeline.adapters.backtest_page import interval, render, shown
-from fraud_pipeline.core.evaluation import FIGURES, BacktestReport
+from fraud_pipeline.adapters.backtest_page import render
+from fraud_pipeline.core.evaluation import BacktestReport
 
 
 def write_report(report: BacktestReport, output: Path) -> list[Path]:
@@ -48,26 +48,17 @@ def write_report(report: BacktestReport, output: Path) -> list[Path]:
     return [output / name for name in files]
 
 
-def summary_table(report: BacktestReport) -> list[list[str]]:
-    """Lay out the figures for a console.
+def require_writable(output: Path) -> None:
+    """Try to write to the folder of a report, before hours of work depend on it.
 
-    Returns
-    -------
-    list of list of str
-        A header, then a row for each figure and a column for each model; the interval is on a second line.
+    Raises
+    ------
+    ConfigurationError
+        The folder cannot be written.
     """
-    rows = [["figure", *(_words(model) for model in report.models)]]
-    for name in FIGURES:
-        estimates = [of[name] for of in report.models.values()]
-        rows.append(
-            [_words(name), *(f"{shown(name, each.value)}\n{interval(name, each)}".rstrip() for each in estimates)]
-        )
-    return rows
-
-
-def _words(name: str) -> str:
-    """Let a narrow column break a long name."""
-    return name.replace("_", " ")
+    probe = storage.open_root(str(output)) / "report.writable"
+    storage.publish(probe, b"")
+    storage.remove(probe)
 
 
 def _long(report: BacktestReport) -> pd.DataFrame:

@@ -90,6 +90,7 @@ def run_backtest(
         What was found, and the files it was written to.
     """
     rounds = request.rounds
+    backtest_report.require_writable(request.output)
     tell = on_progress or (lambda _text, _done, _total: None)
     given = read_source(
         request.source,

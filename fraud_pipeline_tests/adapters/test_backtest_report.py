@@ -15,7 +15,7 @@ import pytest
 
 from fraud_pipeline.adapters.backtest_page import MEANINGS, interval, protocol_sentences, render, shown
 from fraud_pipeline.adapters.backtest_plots import plots
-from fraud_pipeline.adapters.backtest_report import summary_table, write_report
+from fraud_pipeline.adapters.backtest_report import require_writable, write_report
 from fraud_pipeline.core.errors import ConfigurationError
 from fraud_pipeline.core.evaluation import FIGURES, BacktestReport, by_scenario, combine, curve, evaluate, mean_curve
 from fraud_pipeline.core.operating_point import Estimate
@@ -318,13 +318,12 @@ def test_figures_are_shown_with_the_digits_that_they_carry(figure: str, value: f
     assert shown(figure, value) == text
 
 
-def test_the_console_table_has_a_column_a_model_and_a_row_a_figure() -> None:
-    header, *rows = summary_table(REPORT)
-    assert header == ["figure", "champion", "plain blend"]
-    assert [row[0] for row in rows] == [name.replace("_", " ") for name in FIGURES]
-    recall = REPORT.models["champion"]["recall"]
-    assert rows[0][1] == f"{recall.value:.3f}\n{recall.low:.3f}-{recall.high:.3f}"
-    assert summary_table(NOTHING_KNOWN)[1] == ["recall", "-"]
+def test_a_folder_that_cannot_be_written_is_noticed_before_the_work(tmp_path: Path) -> None:
+    require_writable(tmp_path / "new")
+    assert list((tmp_path / "new").iterdir()) == []
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ConfigurationError, match="file"):
+        require_writable(tmp_path / "file")
 
 
 def test_plots_are_drawn_of_what_there_is() -> None:

@@ -126,5 +126,6 @@ def _compare(settings: Settings, lake: Lake, champion: StoredModel, day: date) -
         expected_alerts_per_day=champion.model.calibration.alerts_per_day.value,
         moderate=settings.drift_moderate,
         major=settings.drift_major,
+        max_alert_change=settings.max_alert_change,
     )
     return _Compared(compared, scores, alerts)
