@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install dev demo ui psql stop clean test e2e bench check format lint lock docs
+.PHONY: help install dev demo ui psql stop clean test e2e bench check format lint audit lock docs
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -56,11 +56,14 @@ format: dev ## Format and sort imports
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-lint: dev ## Format check, ruff, mypy --strict, layering contracts
+lint: dev ## Format check, ruff (its S rules are bandit's), mypy --strict, layering contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+audit: .venv/installer ## Known vulnerabilities of what is locked (needs the network)
+	$(BIN)/uv tool run --from 'pip-audit>=2.9,<3' pip-audit --strict --require-hashes --disable-pip -r requirements/runtime.lock
 
 check: lint test ## Everything that has to be green before a commit
 

@@ -5,7 +5,7 @@ import platform
 import sys
 from pathlib import Path
 
-from benchmarks import detectors, features
+from benchmarks import database, detection, detectors, features
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
@@ -23,7 +23,9 @@ def main() -> None:
     parts = [
         _HEADER.format(machine=machine),
         f"## Features\n\n{features.measure().strip()}\n",
+        f"## Database\n\n{database.measure().strip()}\n",
         f"## Detectors\n\n{detectors.as_markdown(detectors.compare()).strip()}\n",
+        f"## Scores on request\n\n{detection.measure().strip()}\n",
     ]
     text = "\n".join(parts)
     sys.stdout.write(text)

@@ -2,35 +2,89 @@
 
 from fraud_pipeline.adapters.database.embedded import EmbeddedPostgres
 from fraud_pipeline.adapters.database.engine import Database
+from fraud_pipeline.adapters.database.workflow_repository import keep_time_zone
+from fraud_pipeline.adapters.landing_zone import LandingZone
+from fraud_pipeline.adapters.logs import json_logger
 from fraud_pipeline.adapters.model_registry import ModelRegistry
 from fraud_pipeline.adapters.model_store import ModelStore
+from fraud_pipeline.adapters.notifier import EmailNotifier, LogNotifier, Notifier, Notifiers, WebhookNotifier
 from fraud_pipeline.settings import Settings
 
 EMBEDDED_DATABASE = "fraud_pipeline"
+PIPELINE_ROLE = "fraud_pipeline"
+API_ROLE = "fraud_api"
 
 
-def open_database(settings: Settings) -> Database:
-    """Open the alert database, checked to have the schema of this code.
+def open_database(settings: Settings, role: str | None = PIPELINE_ROLE, pool_size: int = 2) -> Database:
+    """Open the alert database with the rights of a role, checked to have the schema of this code.
 
     The embedded server is started and migrated when it is not yet; a server of
     the user's own is never migrated unasked.
 
+    Parameters
+    ----------
+    settings : Settings
+    role : str or None
+        ``fraud_pipeline``, ``fraud_api`` or ``fraud_analyst``; None for all rights of the login.
+    pool_size : int
+        Connections that stay open.
+
     Raises
     ------
     DatabaseError
-        If it cannot be reached or its schema is another one.
+        If it cannot be reached, its schema is another one, or the login may not act as the role.
     """
     if settings.database_url is not None:
-        database = Database(settings.database_url.get_secret_value())
-        database.require_current_schema()
-        return database
-    server = EmbeddedPostgres(settings.postgres_folder)
-    server.start()
-    database = Database(server.url(EMBEDDED_DATABASE))
-    database.upgrade()
-    return database
+        url = settings.database_url.get_secret_value()
+        owner = Database(url)
+        owner.require_current_schema()
+    else:
+        server = EmbeddedPostgres(settings.postgres_folder)
+        server.start()
+        url = server.url(EMBEDDED_DATABASE)
+        owner = Database(url)
+        owner.upgrade()
+        keep_time_zone(owner, settings.time_zone)
+    if role is None:
+        return owner
+    owner.dispose()
+    return Database(url, role, pool_size)
+
+
+def open_landing_zone(settings: Settings) -> LandingZone:
+    """Open the landing zone; it connects on first use."""
+    key = settings.tokenisation_key
+    return LandingZone(settings.landing, None if key is None else key.get_secret_value())
 
 
 def open_model_store(settings: Settings) -> ModelStore:
     """Open the model store; it connects on first use."""
     return ModelStore(ModelRegistry(settings.tracking_uri, settings.artefacts))
+
+
+def open_notifier(settings: Settings) -> Notifiers:
+    """Give every way to tell people: always the log, and what is set of webhook and e-mail.
+
+    Raises
+    ------
+    ConfigurationError
+        If an address cannot be used.
+    """
+    ways: list[Notifier] = [LogNotifier()]
+    if settings.notify_webhook_url is not None:
+        ways.append(WebhookNotifier(settings.notify_webhook_url.get_secret_value()))
+    if settings.smtp_url is not None:
+        ways.append(open_mail(settings.smtp_url.get_secret_value(), settings))
+    return Notifiers(ways, settings.secrets)
+
+
+def open_logs(settings: Settings) -> None:
+    """Let the loggers of the pipeline write as the settings say; as Python does by default unless that is JSON."""
+    if settings.log_format == "json":
+        json_logger("fraud_pipeline", "INFO", settings.secrets)
+
+
+def open_mail(url: str, settings: Settings) -> EmailNotifier:
+    """Give the e-mail notifier of an SMTP address; it connects when it sends."""
+    recipients = [each.strip() for each in settings.notify_email_to.split(",") if each.strip()]
+    return EmailNotifier(url, settings.notify_email_from, recipients)

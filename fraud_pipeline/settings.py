@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from fraud_pipeline.adapters.notifier import secret_parts
 from fraud_pipeline.core.errors import ConfigurationError
 from fraud_pipeline.core.schema import FEATURE_COLUMNS
 
@@ -139,9 +140,37 @@ class Settings(BaseSettings):
         5, ge=0, le=1000, description="Transactions below the threshold drawn for review each night, to measure recall."
     )
 
+    max_volume_change: float = Field(
+        2.0, ge=1, description="Factor by which a day's rows may differ from those of the same weekday before."
+    )
+    max_duplicate_rate: float = Field(0.01, ge=0, le=1, description="Share of rows whose identity may be taken.")
+    max_late_rate: float = Field(0.01, ge=0, le=1, description="Share of rows that may be of an earlier day.")
+    max_null_rate: float = Field(0.01, ge=0, le=1, description="Share of empty cells that a field may have.")
+    max_drifted_share: float = Field(
+        0.33, gt=0, le=1, description="Share of features with major drift from which their drift is a warning."
+    )
+    max_model_age_days: int = Field(
+        30, ge=1, description="Days after its newest labels from which a model is too old to score."
+    )
+    min_label_coverage: float = Field(
+        0.99, ge=0, le=1, description="Share of matured transactions that must have a label."
+    )
+
     nightly_cron: str = Field("0 2 * * *", description="When the day that ended is scored, in TIME_ZONE.")
     training_cron: str = Field("0 4 * * 0", description="When models are trained, in TIME_ZONE.")
     sensor_interval_seconds: int = Field(30, ge=1, description="How often sensors look for files and failed runs.")
+    scored_by_hour: int = Field(
+        6, ge=0, le=23, description="Hour, in TIME_ZONE, by which the day that ended has to be scored."
+    )
+    notify_webhook_url: SecretStr | None = Field(
+        None, description="http(s)://… that gets a JSON POST when people are needed; unset: none."
+    )
+    smtp_url: SecretStr | None = Field(
+        None, description="smtp://user:password@host:587 (STARTTLS) or smtps://… for e-mail; unset: none."
+    )
+    notify_email_from: str = Field("fraud-pipeline@localhost", description="Sender of that e-mail.")
+    notify_email_to: str = Field("", description="Its recipients, separated by commas.")
+    log_format: Literal["text", "json"] = Field("text", description="Logs as text, or as one JSON object a line.")
     retention_days: int = Field(
         730, ge=120, le=36_500, description="After how many days the months of the large tables are detached."
     )
@@ -258,6 +287,14 @@ class Settings(BaseSettings):
     def dagster_home(self) -> Path:
         """Dagster's instance folder: ``DAGSTER_HOME`` where it is set, else below the home folder."""
         return Path(os.environ.get("DAGSTER_HOME") or self.home / "dagster").absolute()
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """What no log and no message may show: the secret settings, passwords in them, and keys of the object store."""
+        values = [getattr(self, name) for name in type(self).model_fields]
+        hidden = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
+        keys = [os.environ.get(name, "") for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")]
+        return frozenset(part for secret in (*hidden, *keys) if secret for part in secret_parts(secret))
 
     @property
     def ensemble_weights(self) -> dict[str, float]:

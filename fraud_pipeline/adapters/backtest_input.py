@@ -1,5 +1,6 @@
 """What a backtest reads: all transactions and labels of a source, by the same rules as the nightly walk."""
 
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +72,8 @@ def read_source(
     source = load_source(description)
     where = folder or description.absolute().parent / (source.folder or "")
     with TemporaryDirectory(prefix="fraud-pipeline-backtest-") as scratch:
-        zone = LandingZone(scratch)
+        # Nothing is kept, so any key will do.
+        zone = LandingZone(scratch, secrets.token_hex())
         ingest(where, source, zone, source.currency, None, time_zone=time_zone)
         days = sorted({file.day for file in zone.transaction_files()})
         valid, rejected = [], 0

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path, PurePosixPath
 
 from fraud_pipeline.adapters import frame_files
@@ -12,6 +12,9 @@ from fraud_pipeline.adapters.landing_zone import LandingZone, checked_name, labe
 from fraud_pipeline.adapters.source import FileTable, Source
 from fraud_pipeline.adapters.tabular_files import parse_text_table
 from fraud_pipeline.core.errors import ConfigurationError, InputFileError
+
+_TOMORROW = timedelta(days=1)
+"""Where the clocks are ahead of the deployment's it may have come already."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ def ingest(
     on_file: Callable[[str], None] | None = None,
     *,
     time_zone: str = "UTC",
+    retention_days: int | None = None,
+    today: date | None = None,
 ) -> IngestReport:
     """Check a delivery and copy it into the landing zone.
 
@@ -76,11 +81,15 @@ def ingest(
         Called with the name of each file once it is in the landing zone.
     time_zone
         Zone of the deployment's days, by which labels are filed.
+    retention_days
+        How many days before the newest one the deployment keeps; an older file would fall into a closed month.
+    today
+        The day that it is there; a file of a later day than tomorrow has the wrong name.
 
     Raises
     ------
     ConfigurationError
-        Another currency, a day before `first_day`, or a storage that cannot be written to.
+        Another currency, a day before `first_day` or older than is kept, or a storage that cannot be written to.
     InputFileError
         There is no file, or one cannot be used. Nothing was written.
     """
@@ -90,7 +99,18 @@ def ingest(
             "convert the amounts, or set FRAUD_PIPELINE_CURRENCY before any data is loaded."
         )
     transaction_paths, label_paths = _find(path, source)
-    digests = {file: _check_transactions(file, source, first_day) for file in transaction_paths}
+    days = {file: source.day_of(file.name) for file in transaction_paths}
+    for file, day in days.items():
+        if today is not None and day > today + _TOMORROW:
+            raise InputFileError(
+                f"{file.name} is of {day}, and today is {today}: correct the day in its name, or set "
+                f"transactions.day of source {source.name}."
+            )
+    known = {landed.day for landed in landing_zone.survey().files}
+    for file, day in days.items():
+        if closed := why_closed(day, first_day, max(known | set(days.values())), retention_days):
+            raise ConfigurationError(f"{file.name} is of {day}, {closed}.")
+    digests = {file: _check_transactions(file, source) for file in transaction_paths}
     labels = {file: _convert_labels(file, source, time_zone) for file in label_paths}
 
     done = on_file or (lambda _: None)
@@ -102,15 +122,41 @@ def ingest(
     for file, digest in digests.items():
         is_new.append(landing_zone.put_transactions(source, file.name, _read_again(file, digest)))
         done(file.name)
-    days = sorted(source.day_of(file.name) for file in digests)
     return IngestReport(
         transaction_files=len(digests),
         label_files=len(labels),
         label_rows=sum(delivered.rows for delivered in labels.values()),
-        first_day=days[0] if days else None,
-        last_day=days[-1] if days else None,
+        first_day=min(days.values(), default=None),
+        last_day=max(days.values(), default=None),
         unchanged_files=is_new.count(False),
     )
+
+
+def why_closed(day: date, first_day: date | None, newest: date, retention_days: int | None) -> str | None:
+    """Say why no file of a day is taken any more, and what to do; None if it is.
+
+    Parameters
+    ----------
+    day
+        Of the file.
+    first_day
+        First day of the deployment, if it has one.
+    newest
+        Newest day that the deployment has; retention counts from it, so that an old export can be loaded whole.
+    retention_days
+        How many days before it are kept; None for all.
+    """
+    if first_day is not None and day < first_day:
+        return (
+            f"before the first day {first_day} of this deployment: leave the file out, or set "
+            "FRAUD_PIPELINE_FIRST_DAY to an earlier day"
+        )
+    if retention_days is not None and day < newest - timedelta(days=retention_days):
+        return (
+            f"more than {retention_days} days before the newest day {newest}, so its month is closed: leave the file "
+            "out, or set FRAUD_PIPELINE_RETENTION_DAYS to more days"
+        )
+    return None
 
 
 def files_below(folder: Path, table: FileTable | None) -> list[Path]:
@@ -163,14 +209,8 @@ def _refuse_clashes(files: Sequence[Path], name_in_zone: Callable[[str], str]) -
             raise InputFileError(f"{other} and {file} go by the same name in the landing zone: rename one of them.")
 
 
-def _check_transactions(file: Path, source: Source, first_day: date | None) -> str:
+def _check_transactions(file: Path, source: Source) -> str:
     """Raise if the file cannot be used, else return the SHA-256 of its bytes."""
-    day = source.day_of(file.name)
-    if first_day is not None and day < first_day:
-        raise ConfigurationError(
-            f"{file.name} is of {day}, before the first day {first_day} of this deployment: "
-            "leave the file out, or set FRAUD_PIPELINE_FIRST_DAY to an earlier day."
-        )
     data = _read(file)
     parse_text_table(data, file.name, source.transactions)
     return hashlib.sha256(data).hexdigest()

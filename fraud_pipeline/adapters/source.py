@@ -1,9 +1,9 @@
 """The description of a source: which files it delivers and what their columns mean."""
 
 import re
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
@@ -42,6 +42,17 @@ def _day_pattern(pattern: str) -> str:
         raise ValueError(f"is not a regular expression ({error}): correct it or leave it out") from None
     if "day" not in groups:
         raise ValueError(r"needs a group (?P<day>...) around the date, such as (?P<day>\d{4}-\d{2}-\d{2})")
+    return pattern
+
+
+def _time_format(pattern: str) -> str:
+    moment = datetime(2026, 1, 31, 20, 45, tzinfo=UTC)  # each part of it another number
+    try:
+        found = datetime.strptime(moment.strftime(pattern), pattern)  # noqa: DTZ007 - a wall clock
+    except (ValueError, re.error) as error:
+        raise ValueError(f"cannot be used ({error}): give one such as '%d.%m.%Y %H:%M:%S'") from None
+    if found.replace(tzinfo=UTC) != moment:
+        raise ValueError("needs year, month, day, hour and minute, such as '%d.%m.%Y %H:%M:%S'")
     return pattern
 
 
@@ -95,17 +106,24 @@ class FileTable(_Description):
     files
         Glob below the ingested folder.
     format
-        By default the file's ending decides: ``.csv``, ``.csv.gz`` or ``.parquet``.
-    delimiter, encoding
+        By default the file's ending decides: ``.csv``, ``.jsonl`` (each perhaps with ``.gz``) or ``.parquet``.
+    delimiter
         Of CSV files.
+    encoding
+        Of CSV and JSON Lines.
+    time_format
+        How times that are text are written, in the codes of ``strptime``; ISO 8601 by default.
     columns
         The file's column for each field.
     """
 
+    time_field: ClassVar[str]
+
     files: Annotated[str, AfterValidator(_below_path)]
-    format: Literal["csv", "parquet"] | None = None
+    format: Literal["csv", "jsonl", "parquet"] | None = None
     delimiter: Annotated[str, Field(pattern=r"^[\t !#-~]$")] = ","
     encoding: Annotated[str, AfterValidator(_known_encoding)] = "utf-8"
+    time_format: Annotated[str, AfterValidator(_time_format)] | None = None
     columns: _Columns
 
     @property
@@ -114,9 +132,9 @@ class FileTable(_Description):
         return self.columns.model_dump(exclude_none=True)
 
     @property
-    def decimal_commas(self) -> tuple[str, ...]:
-        """Fields whose text is written with a decimal comma."""
-        return ()
+    def number_marks(self) -> dict[str, tuple[str, str | None]]:
+        """Decimal mark, and mark of thousands or None, of the fields that are numbers."""
+        return {}
 
 
 class TransactionTable(FileTable):
@@ -128,16 +146,27 @@ class TransactionTable(FileTable):
         Regular expression, searched in the file name; its group ``day`` holds year, month and day.
     decimal
         Decimal mark of amounts that are written as text.
+    thousands
+        Mark between groups of three digits of such amounts; without it a grouped amount is rejected.
     """
+
+    time_field: ClassVar[str] = "event_time"
 
     day: Annotated[str, AfterValidator(_day_pattern)] = r"(?P<day>\d{4}-?\d{2}-?\d{2})"
     decimal: Literal[".", ","] = "."
+    thousands: Literal[".", ",", "'", " "] | None = None
     columns: TransactionColumns
 
+    @model_validator(mode="after")
+    def _check_marks(self) -> Self:
+        if self.thousands == self.decimal:
+            raise ValueError(f"thousands and decimal are both {self.decimal!r}: an amount could not be read; set one")
+        return self
+
     @property
-    def decimal_commas(self) -> tuple[str, ...]:
-        """Fields whose text is written with a decimal comma."""
-        return ("amount",) if self.decimal == "," else ()
+    def number_marks(self) -> dict[str, tuple[str, str | None]]:
+        """Decimal mark, and mark of thousands or None, of the fields that are numbers."""
+        return {"amount": (self.decimal, self.thousands)}
 
 
 class LabelTable(FileTable):
@@ -150,6 +179,8 @@ class LabelTable(FileTable):
     true_values, false_values
         What the column ``is_fraud`` holds for fraud and for genuine; case and outer blanks do not count.
     """
+
+    time_field: ClassVar[str] = "label_known_at"
 
     columns: LabelColumns
     delay_days: Annotated[float, Field(ge=0, le=3650, allow_inf_nan=False)] | None = None
@@ -182,12 +213,15 @@ class Source(_Description):
     folder
         Folder that the patterns are relative to, itself relative to the description; only a backtest reads
         it, and without it takes the description's own folder.
+    tokenise
+        Fields whose identifiers, such as card numbers, are replaced by tokens where files are read.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,64}$")]
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
     time_zone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
     folder: str | None = None
+    tokenise: tuple[Literal["user_id", "merchant_id"], ...] = ()
     transactions: TransactionTable
     labels: LabelTable | None = None
 
@@ -211,8 +245,9 @@ class Source(_Description):
 
     def to_yaml(self) -> bytes:
         """Return the description as :func:`load_source` reads it."""
+        left_out = {"folder"} if self.tokenise else {"folder", "tokenise"}
         return yaml.safe_dump(
-            self.model_dump(mode="json", exclude_none=True, exclude={"folder"}), sort_keys=False
+            self.model_dump(mode="json", exclude_none=True, exclude=left_out), sort_keys=False
         ).encode()
 
 

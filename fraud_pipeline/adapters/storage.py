@@ -8,11 +8,11 @@ import fcntl
 import io
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, TypeGuard
+from typing import Any, BinaryIO, TypeGuard
 from uuid import uuid4
 
 from upath import UPath
@@ -29,7 +29,8 @@ class StoredFile:
     key
         Path relative to the listed folder, with ``/`` between the parts.
     etag
-        Changes when the file is written again: size and modification time, or the object's ETag.
+        Changes when the file is written again, even back to what it was: modification time with the size, or with
+        the object's ETag.
     """
 
     key: str
@@ -68,7 +69,7 @@ def list_files(folder: UPath) -> list[StoredFile]:
         else:
             prefix = folder.path.rstrip("/") + "/"
             details = folder.fs.find(prefix, detail=True)
-            found = [StoredFile(path.removeprefix(prefix), info["ETag"].strip('"')) for path, info in details.items()]
+            found = [StoredFile(path.removeprefix(prefix), _object_etag(info)) for path, info in details.items()]
     return sorted((file for file in found if not _is_hidden(file.key)), key=lambda file: file.key)
 
 
@@ -95,14 +96,14 @@ def read(path: UPath) -> bytes:
         The storage cannot be read.
     """
     with _explained(path, "read", keep=FileNotFoundError):
-        return path.read_bytes()
+        return _whole(path)
 
 
 @contextmanager
 def open_to_read(path: UPath) -> Iterator[BinaryIO]:
     """Open a file to read parts of it, an object after fetching it whole; errors as in :func:`read`."""
     with _explained(path, "read", keep=FileNotFoundError):
-        file = path.open("rb") if _is_local(path) else io.BytesIO(path.read_bytes())
+        file = path.open("rb") if _is_local(path) else io.BytesIO(_whole(path))
     with file:
         yield file
 
@@ -172,6 +173,12 @@ def _clear_leftovers(folder: int, path: Path) -> None:
             leftover.unlink(missing_ok=True)
 
 
+def _whole(path: UPath) -> bytes:
+    # Opened as a file, an object would cost a second request for its size.
+    data: bytes = path.read_bytes() if _is_local(path) else path.fs.cat_file(path.path)
+    return data
+
+
 def _is_local(path: UPath) -> TypeGuard[Path]:
     return isinstance(path, Path)
 
@@ -183,6 +190,10 @@ def _is_hidden(key: str) -> bool:
 def _local_file(folder: Path, path: Path) -> StoredFile:
     status = path.stat()
     return StoredFile(path.relative_to(folder).as_posix(), f"{status.st_size}-{status.st_mtime_ns}")
+
+
+def _object_etag(info: Mapping[str, Any]) -> str:
+    return f"{info['ETag'].strip(chr(34))}-{int(info['LastModified'].timestamp())}"
 
 
 @contextmanager
@@ -202,6 +213,8 @@ def _failures(path: UPath) -> tuple[type[Exception], ...]:
     """Return what a storage raises; an object store's client without credentials or connection, more than OSError."""
     if _is_local(path):
         return (OSError,)
+    from aiohttp import ClientError
     from botocore.exceptions import BotoCoreError
 
-    return (OSError, BotoCoreError)
+    # A connection that ends in the middle of an answer is known to the HTTP library alone.
+    return (OSError, BotoCoreError, ClientError)

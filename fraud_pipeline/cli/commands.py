@@ -15,9 +15,6 @@ from fraud_pipeline.settings import Settings
 
 FirstDay = Annotated[str, typer.Option("--from", help="First day, YYYY-MM-DD.")]
 LastDay = Annotated[str, typer.Option("--to", help="Last day, YYYY-MM-DD.")]
-AlertId = Annotated[int, typer.Argument(help="Number of the alert, as `review queue` prints it.")]
-Outcome = Annotated[str, typer.Option(help="confirmed_fraud, false_positive or inconclusive.")]
-By = Annotated[str, typer.Option("--by", help="Who decides.")]
 
 
 def demo() -> None:
@@ -236,62 +233,3 @@ def stop() -> None:
     from fraud_pipeline.cli import servers
 
     servers.stop(settings)
-
-
-def review_queue(
-    day: Annotated[str, typer.Option(help="Only transactions of this day, YYYY-MM-DD.", show_default="all days")] = "",
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Most alerts to list.")] = 20,
-) -> None:
-    """List what waits: the most urgent alerts, and all that was drawn at random."""
-    settings = Settings.from_env()
-    only = parse_day(day) if day else None
-    from fraud_pipeline.cli import reviews
-
-    reviews.queue(settings, only, limit)
-
-
-def review_related(
-    alert_id: AlertId,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Most transactions to list.")] = 50,
-) -> None:
-    """List the same card's and merchant's transactions within 7 days of the alert's, to decide on many at once."""
-    settings = Settings.from_env()
-    from fraud_pipeline.cli import reviews
-
-    reviews.related(settings, alert_id, limit)
-
-
-def review_close(
-    alert_id: AlertId,
-    outcome: Outcome,
-    by: By,
-    version: Annotated[
-        int, typer.Option(min=0, help="Refuse if the alert was changed since this version.", show_default="any")
-    ] = 0,
-) -> None:
-    """Close an alert with its outcome, and say how many related transactions there are to decide on."""
-    settings = Settings.from_env()
-    from fraud_pipeline.cli import reviews
-
-    reviews.close(settings, alert_id, outcome, by, version or None)
-
-
-def review_decide(
-    transaction: Annotated[list[str], typer.Option(help="ID[,ID...] of the transactions; may be given again.")],
-    outcome: Outcome,
-    by: By,
-) -> None:
-    """Decide on many transactions at once: all of them, or none if one is unknown."""
-    settings = Settings.from_env()
-    from fraud_pipeline.cli import reviews
-
-    reviews.decide(settings, transaction, outcome, by)
-
-
-def review_recall(first: FirstDay, last: LastDay) -> None:
-    """Estimate the recall of these days from decided alerts and random reviews, with a 95 % interval."""
-    settings = Settings.from_env()
-    days = parse_day(first), parse_day(last)
-    from fraud_pipeline.cli import reviews
-
-    reviews.recall(settings, *days)

@@ -7,11 +7,11 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from fraud_pipeline.adapters import clock, storage
 from fraud_pipeline.adapters import ingest as ingestion
-from fraud_pipeline.adapters import storage
-from fraud_pipeline.adapters.landing_zone import LandingZone
 from fraud_pipeline.adapters.source import load_source
 from fraud_pipeline.cli.console import console, progress
+from fraud_pipeline.connections import open_landing_zone
 from fraud_pipeline.core import simulation
 from fraud_pipeline.core.errors import ConfigurationError
 from fraud_pipeline.core.simulation import SimulationConfig
@@ -118,7 +118,15 @@ def ingest_path(settings: Settings, path: Path, source: Path) -> ingestion.Inges
             advance(name, len(names), len(names) + 1)
 
         return ingestion.ingest(
-            path, described, LandingZone(settings.landing), settings.currency, settings.first_day, on_file
+            path,
+            described,
+            open_landing_zone(settings),
+            settings.currency,
+            settings.first_day,
+            on_file,
+            time_zone=settings.time_zone,
+            retention_days=settings.retention_days,
+            today=clock.today(settings.time_zone),
         )
 
 

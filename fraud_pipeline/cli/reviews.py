@@ -14,7 +14,7 @@ from fraud_pipeline.adapters.database.engine import Database
 from fraud_pipeline.adapters.lake import Lake
 from fraud_pipeline.cli.console import console
 from fraud_pipeline.cli.runs import quieten_libraries, require_days
-from fraud_pipeline.connections import open_database
+from fraud_pipeline.connections import API_ROLE, open_database
 from fraud_pipeline.core import labels, reviews
 from fraud_pipeline.core.errors import ConfigurationError, MissingPartitionError
 from fraud_pipeline.core.schema import LABEL_COLUMNS
@@ -27,39 +27,49 @@ RANDOM = "random"
 
 def queue(settings: Settings, day: date | None, limit: int) -> None:
     """Print what waits for a decision."""
-    with _database(settings) as database:
+    with review_database(settings) as database:
         waiting = review_repository.open_reviews(database, day, limit)
         counts = review_repository.count_open(database, day)
     of_day = f" of {day}" if day else ""
     if not len(waiting):
         console.print(f"Nothing waits{of_day}.")
         return
-    table = _table(
-        "Alert", "Why", "Priority", "Score", "Time (UTC)", f"Amount ({settings.currency})", "Card", "Merchant"
+    table = table_of(
+        "Alert",
+        "Why",
+        "Priority",
+        "Due (UTC)",
+        "With",
+        "Case",
+        "Score",
+        "Time (UTC)",
+        f"Amount ({settings.currency})",
+        "Card",
+        "Merchant",
     )
-    for row in _rows(waiting):
+    for row in rows_of(waiting):
         why = RANDOM if row.selection == "random_sample" else row.risk_level
-        event = (f"{row.event_time:%Y-%m-%d %H:%M}", f"{row.amount:,.2f}", row.user_id, row.merchant_id)
-        table.add_row(str(row.alert_id), why, str(row.priority), f"{row.anomaly_score:.4f}", *event)
+        event = (minute(row.event_time), f"{row.amount:,.2f}", row.user_id, row.merchant_id)
+        work = (str(row.current_priority), minute(row.due_at), text_of(row.assignee), text_of(row.case_id))
+        table.add_row(str(row.alert_id), why, *work, f"{row.anomaly_score:.4f}", *event)
     console.print(table, soft_wrap=False)
     console.print(
         f"{min(counts['threshold'], limit):,} of {counts['threshold']:,} open alerts{of_day}, and "
         f"{counts['random_sample']:,} transactions drawn at random, which measure recall only if all are decided; "
-        "next: fraud-pipeline review close ALERT --outcome … --by …"
+        "next: fraud-pipeline review take ALERT --by …"
     )
 
 
 def related(settings: Settings, alert_id: int, limit: int) -> None:
     """Print the transactions that may belong to an alert's."""
-    with _database(settings) as database:
+    with review_database(settings) as database:
         found = review_repository.related_transactions(database, alert_id)
-    table = _table("Transaction", "Same", "Time (UTC)", f"Amount ({settings.currency})", "Score", "Decided")
-    for row in _rows(found.head(limit)):
+    table = table_of("Transaction", "Same", "Time (UTC)", f"Amount ({settings.currency})", "Score", "Decided")
+    for row in rows_of(found.head(limit)):
         same = "card, merchant" if row.same_card and row.same_merchant else "card" if row.same_card else "merchant"
         score = "none" if math.isnan(row.anomaly_score) else f"{row.anomaly_score:.4f}"
-        outcome = "" if pd.isna(row.outcome) else row.outcome
         table.add_row(
-            row.transaction_id, same, f"{row.event_time:%Y-%m-%d %H:%M}", f"{row.amount:,.2f}", score, outcome
+            row.transaction_id, same, minute(row.event_time), f"{row.amount:,.2f}", score, text_of(row.outcome)
         )
     if len(found):
         console.print(table, soft_wrap=False)
@@ -68,7 +78,7 @@ def related(settings: Settings, alert_id: int, limit: int) -> None:
 
 def close(settings: Settings, alert_id: int, outcome: str, by: str, version: int | None) -> None:
     """Close an alert and say what is offered for review."""
-    with _database(settings) as database:
+    with review_database(settings) as database:
         found = review_repository.close_alert(database, alert_id, outcome, by, expected_version=version)
     following = f"; next: fraud-pipeline review related {alert_id}" if len(found) else ""
     console.print(f"Alert {alert_id} is closed as {outcome}. There are {_offered(found)}{following}")
@@ -79,7 +89,7 @@ def decide(settings: Settings, given: list[str], outcome: str, by: str) -> None:
     names = [name.strip() for names in given for name in names.split(",") if name.strip()]
     if not names:
         raise ConfigurationError("--transaction names no transaction; give ID[,ID...].")
-    with _database(settings) as database:
+    with review_database(settings) as database:
         new = review_repository.record_decisions(database, names, outcome, by)
     known = len(set(names)) - new
     already = f" ({known} had this outcome already)" if known else ""
@@ -125,24 +135,37 @@ def recall(settings: Settings, first: date, last: date) -> None:
 
 
 @contextmanager
-def _database(settings: Settings) -> Iterator[Database]:
+def review_database(settings: Settings) -> Iterator[Database]:
+    """Open the alert database with the rights of those who work on alerts; the pipeline may not decide."""
     quieten_libraries()
-    database = open_database(settings)
+    database = open_database(settings, API_ROLE)
     try:
         yield database
     finally:
         database.dispose()
 
 
-def _table(*headings: str) -> Table:
+def table_of(*headings: str) -> Table:
+    """Make an empty table."""
     table = Table()
     for heading in headings:
         table.add_column(heading)
     return table
 
 
-def _rows(frame: pd.DataFrame) -> Iterator[Any]:
+def rows_of(frame: pd.DataFrame) -> Iterator[Any]:
+    """Walk over the rows of a frame."""
     return frame.itertuples()
+
+
+def text_of(value: Any) -> str:  # noqa: ANN401 - a cell of any type
+    """Show a value, and nothing for a missing one."""
+    return "" if pd.isna(value) else str(value)
+
+
+def minute(time: Any) -> str:  # noqa: ANN401 - a time or NaT
+    """Show a time to the minute, and nothing for a missing one."""
+    return "" if pd.isna(time) else f"{time:%Y-%m-%d %H:%M}"
 
 
 def _offered(found: pd.DataFrame) -> str:

@@ -12,6 +12,7 @@ from fraud_pipeline.adapters.lake import Lake
 from fraud_pipeline.adapters.landing_zone import LandingZone
 from fraud_pipeline.adapters.model_store import windows_to_json
 from fraud_pipeline.cli.console import console, progress
+from fraud_pipeline.connections import open_logs
 from fraud_pipeline.core.errors import ConfigurationError, InputFileError, MissingPartitionError
 from fraud_pipeline.core.splits import ONE_DAY, TrainingWindows
 from fraud_pipeline.orchestration.build import build_definitions
@@ -120,7 +121,13 @@ def runner(settings: Settings, title: str) -> Iterator[Runner]:
     definitions = build_definitions(settings)
     quieten_libraries()
     with open_instance(settings, DAGSTER_YAML) as instance, progress(title) as advance:
-        yield Runner(definitions, instance, advance)
+        yield Runner(definitions, instance, advance, log_level(settings))
+
+
+def log_level(settings: Settings) -> str:
+    """Tell from which level on runs write to the terminal: not at all unless a program reads it."""
+    open_logs(settings)
+    return "INFO" if settings.log_format == "json" else "CRITICAL"
 
 
 def quieten_libraries() -> None:
@@ -138,7 +145,7 @@ def run_days(settings: Settings, days: list[date], *, nightly: bool, job: str = 
     definitions = build_definitions(settings)
     quieten_libraries()
     with open_instance(settings, DAGSTER_YAML) as instance, progress(f"{job}, night by night") as advance:
-        runs = Runner(definitions, instance)
+        runs = Runner(definitions, instance, log_level=log_level(settings))
         for number, day in enumerate(days, start=1):
             runs.run_day(job, day)
             advance(day.isoformat(), number, len(days))

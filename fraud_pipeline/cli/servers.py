@@ -8,6 +8,7 @@ from typing import Final
 
 from fraud_pipeline.adapters.database.embedded import EmbeddedPostgres
 from fraud_pipeline.adapters.database.engine import Database
+from fraud_pipeline.adapters.database.workflow_repository import keep_time_zone
 from fraud_pipeline.adapters.processes import ProcessGroup, require_free_port, wait_for_http
 from fraud_pipeline.cli.console import console
 from fraud_pipeline.cli.runs import DAGSTER_YAML
@@ -26,7 +27,9 @@ def migrate(settings: Settings) -> None:
     if settings.database_url is None:
         open_database(settings)
     else:
-        Database(settings.database_url.get_secret_value()).upgrade()
+        database = Database(settings.database_url.get_secret_value())
+        database.upgrade()
+        keep_time_zone(database, settings.time_zone)
     console.print("The database has the schema of this version.")
 
 
@@ -109,6 +112,8 @@ def _start_dagster(settings: Settings, processes: ProcessGroup, logs: Path) -> N
         "webserver": ["dagster-webserver", "-h", "127.0.0.1", "-p", str(settings.ui_port), "-w", str(WORKSPACE_YAML)],
         "daemon": ["dagster-daemon", "run", "-w", str(WORKSPACE_YAML)],
     }
+    if settings.log_format == "json":
+        commands = {name: [*command, "--log-format", "json"] for name, command in commands.items()}
     for name, (program, *arguments) in commands.items():
         executable = str(Path(sys.executable).with_name(program))
         processes.start(name, [executable, *arguments], environment, logs / f"{name}.log")

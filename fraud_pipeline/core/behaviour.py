@@ -1,6 +1,6 @@
 """Features of a transaction itself and of its user's habits; ``features`` defines them."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,9 @@ from fraud_pipeline.core.columns import FeatureColumns
 from fraud_pipeline.core.days import DAY, HOUR, SECOND, microseconds, wall_clock
 from fraud_pipeline.core.entities import Numbering
 from fraud_pipeline.core.errors import InvalidDataError
+
+if TYPE_CHECKING:
+    from fraud_pipeline.core import moments
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -79,22 +82,93 @@ def fill_user(
     """
     from fraud_pipeline.core import moments
 
-    code, first, last = np.empty((3, len(time)), dtype=np.int64)
-    codes = moments.number_days(users.codes, day, len(users), code, first, last)
-    first, last = first[:codes], last[:codes]
-    n, mean, m2 = np.ascontiguousarray(moments.summarise(code, amount, codes).T)
-    own_days = moments.group(users.codes[first], len(users))
-    built = moments.Parts(*own_days, day[first], n, mean, m2, time[first], time[last])
     earlier_days = moments.group(users.of(activity["user_id"]), len(users))
     n, mean, m2 = (activity[name].to_numpy(dtype=np.float64) for name in ("n", "mean", "m2"))
     opens, closes = (microseconds(activity[name]) for name in ("first_event_time", "last_event_time"))
     given = moments.Parts(*earlier_days, _days_of(activity, day[:1], time_zone), n, mean, m2, opens, closes)
-    state, span, found = np.empty((codes, 3)), np.empty((codes, 2), dtype=np.int64), np.empty((5, len(time)))
-    repeated = moments.merge_trailing(given, built, baseline_days, state, span)
+    found = np.empty((5, len(time)))
+    repeated = describe_earlier(given, users.codes, len(users), day, time, amount, baseline_days, found)
     if repeated >= 0:
         user = activity["user_id"].iloc[repeated]
         raise InvalidDataError(f"activity of user {user} has a day twice; pass one summary a user and day.")
-    moments.running(code, time, amount, state, span, found)
+    fill_habits(columns, amount, found, baseline_days)
+
+
+def summarise_days(user: Ints, users: int, day: Ints, time: Ints, amount: Floats) -> "tuple[Ints, moments.Parts]":
+    """Summarise the rows of each user and day.
+
+    Parameters
+    ----------
+    user, day, time : int64, shape (n,)
+        Those of one user in the order of time.
+    users : int
+        How many there are.
+    amount : float64, shape (n,)
+
+    Returns
+    -------
+    int64, shape (n,)
+        The number of each row's summary.
+    Parts
+    """
+    from fraud_pipeline.core import moments
+
+    code, first, last = np.empty((3, len(time)), dtype=np.int64)
+    codes = moments.number_days(user, day, users, code, first, last)
+    first, last = first[:codes], last[:codes]
+    n, mean, m2 = np.ascontiguousarray(moments.summarise(code, amount, codes).T)
+    return code, moments.Parts(*moments.group(user[first], users), day[first], n, mean, m2, time[first], time[last])
+
+
+def describe_earlier(
+    given: "moments.Parts",
+    user: Ints,
+    users: int,
+    day: Ints,
+    time: Ints,
+    amount: Floats,
+    baseline_days: int,
+    found: Floats,
+) -> int:
+    """Describe, for each row, the baseline of its user and the user's earlier rows of the day.
+
+    Parameters
+    ----------
+    given : Parts
+        Summaries of the days before the first one of these rows.
+    user, users, day, time, amount
+        As for :func:`summarise_days`.
+    baseline_days : int
+    found : float64, shape (5, n)
+        Output, as of ``moments.running``.
+
+    Returns
+    -------
+    int
+        As of ``moments.merge_trailing``: the position of a repeated summary, or -1.
+    """
+    from fraud_pipeline.core import moments
+
+    code, built = summarise_days(user, users, day, time, amount)
+    state, span = np.empty((len(built.day), 3)), np.empty((len(built.day), 2), dtype=np.int64)
+    repeated = int(moments.merge_trailing(given, built, baseline_days, state, span))
+    if repeated < 0:
+        moments.running(code, time, amount, state, span, found)
+    return repeated
+
+
+def fill_habits(columns: FeatureColumns, amount: Floats, found: Floats, baseline_days: int) -> None:
+    """Fill in what follows from the description of the user's earlier rows.
+
+    Parameters
+    ----------
+    columns : FeatureColumns
+        Of n rows.
+    amount : float64, shape (n,)
+    found : float64, shape (5, n)
+        From :func:`describe_earlier`.
+    baseline_days : int
+    """
     n, mean, m2, since_first, since_last = found
     known, std, longest = n > 0, profiles.standard_deviation(n, m2), baseline_days * DAY
     deviation = np.where(known, amount - mean, 0.0)
@@ -106,6 +180,11 @@ def fill_user(
     columns["user_std_amount_90d"] = std
     columns["user_transactions_per_day_90d"] = n / np.maximum(since_first / DAY, 1.0)
     columns["user_amount_deviation_90d"] = deviation
+
+
+def fill_hurry(columns: FeatureColumns) -> None:
+    """Fill in z-score times velocity, once both are there."""
+    columns["zscore_x_velocity"] = columns["user_amount_zscore_90d"] * columns["user_count_transactions_24h"]
 
 
 def _days_of(activity: pd.DataFrame, first_built: Ints, time_zone: str) -> Ints:

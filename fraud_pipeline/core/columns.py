@@ -1,6 +1,6 @@
 """The feature columns while they are computed: one piece of memory, each column contiguous."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Self
 
 import numpy as np
@@ -50,6 +50,14 @@ class FeatureColumns:
     def at(self, names: Sequence[str]) -> Ints:
         """Positions of columns in ``table``, for a kernel to write there."""
         return np.array([_POSITION[name] for name in names], dtype=np.int64)
+
+    def matrix(self, names: Sequence[str], more: Mapping[str, Floats]) -> Floats:
+        """Rows of some columns, of these or of ``more``; float64, shape (n, len(names)), C order."""
+        return np.stack([more[name] if name in more else self[name] for name in names], axis=1)
+
+    def take(self, rows: Ints) -> Self:
+        """Copy some rows, by position, in that order."""
+        return type(self)(np.ascontiguousarray(self.table[:, rows]))
 
     def frame(self, keys: pd.DataFrame) -> pd.DataFrame:
         """``EVENT_KEYS`` and the columns; the memory is handed over."""

@@ -1,5 +1,6 @@
 """Features of how risky a user and a merchant are; ``features`` defines them."""
 
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -62,23 +63,42 @@ def fill_windows(columns: FeatureColumns, entity: str, entities: int, code: Ints
     """
     from fraud_pipeline.core import kernels
 
+    def sweep(units: Ints) -> float:
+        count_at, mean_at = window_columns(columns, entity)
+        skip, spans = len(time) - len(columns), np.array(WINDOWS) * DAY
+        return kernels.trailing(
+            code, time, units, spans, entities, skip, float(UNITS), columns.table, count_at, mean_at
+        )
+
+    sum_exactly(amount, sweep)
+
+
+def window_columns(columns: FeatureColumns, entity: str) -> tuple[Ints, Ints]:
+    """Positions of the columns that ``kernels.trailing`` fills in for ``user`` or ``merchant``: counts and means."""
+    # A user's first window has its older name.
+    spans = [f"{days}d".replace("1d", "24h") if entity == "user" else f"{days}d" for days in WINDOWS]
+    counts = columns.at([f"{entity}_count_transactions_{span}" for span in spans])
+    return counts, columns.at([f"{entity}_mean_amount_{days}d" for days in WINDOWS])
+
+
+def sum_exactly(amount: Floats, sweep: Callable[[Ints], float]) -> None:
+    """Sweep over amounts as whole numbers, unless they are too large for exact sums.
+
+    Parameters
+    ----------
+    amount : float64, shape (n,)
+    sweep : callable
+        Takes whole numbers of ``1 / UNITS``, shape (n,), and gives the largest number of rows that was summed.
+
+    Raises
+    ------
+    InvalidDataError
+        If amounts are so large that they cannot be summed exactly.
+    """
     units = np.rint(amount * UNITS)
     largest = np.abs(units).max(initial=0.0)
     if largest < _SUM_LIMIT:
-        # A user's first window has its older name.
-        spans = [f"{days}d".replace("1d", "24h") if entity == "user" else f"{days}d" for days in WINDOWS]
-        largest *= kernels.trailing(
-            code,
-            time,
-            units.astype(np.int64),
-            np.array(WINDOWS) * DAY,
-            entities,
-            len(time) - len(columns),
-            float(UNITS),
-            columns.table,
-            columns.at([f"{entity}_count_transactions_{span}" for span in spans]),
-            columns.at([f"{entity}_mean_amount_{days}d" for days in WINDOWS]),
-        )
+        largest *= sweep(units.astype(np.int64))
     if largest >= _SUM_LIMIT:
         raise InvalidDataError(
             f"amounts up to {np.abs(amount).max():g} are too large to be summed; check their currency and unit."
@@ -92,6 +112,11 @@ def fill_new_merchant(columns: FeatureColumns, user: Ints, merchant: Ints, time:
     since = np.empty(len(columns), dtype=np.int64)
     room = np.full((1 << (2 * len(columns)).bit_length(), 3), -1)
     kernels.since_pair(user, merchant, time, len(time) - len(columns), room, since)
+    fill_is_new(columns, since)
+
+
+def fill_is_new(columns: FeatureColumns, since: Ints) -> None:
+    """Fill in whether the last payment of the pair is longer ago than the window, from microseconds, shape (n,)."""
     columns["is_new_merchant_30d"] = since > WINDOW_DAYS * DAY
 
 
@@ -120,31 +145,58 @@ def fill_labels(
     known_at = known_at[by_time]
     ranks = _ranks(label_events, keys["transaction_id"], time, columns[ZSCORE])[by_time]
 
-    for entity, numbers, days in (("merchant", merchants, WINDOWS), ("user", users, WINDOWS[1:])):
+    for entity, numbers in (("merchant", merchants), ("user", users)):
         last = np.empty(len(time), dtype=np.int64)
-        at = np.stack([columns.at([f"{entity}_known_{what}_{n}d" for n in days]) for what in ("genuine", "frauds")])
-        unexplained = np.full(len(days), -1)
-        if entity == "merchant":
-            unexplained[1:] = columns.at([f"merchant_unexplained_frauds_{n}d" for n in days[1:]])
+        days, count_at = event_columns(columns, entity)
         kernels.known_events(
             numbers.codes,
             time,
             numbers.of(label_events[f"{entity}_id"])[by_time],
             known_at,
             ranks,
-            np.array(days) * DAY,
+            days * DAY,
             len(numbers),
             columns.table,
-            np.vstack([at, unexplained]),
+            count_at,
             last,
         )
-        columns[f"{entity}_days_since_known_fraud"] = np.minimum((time - last) / DAY, WINDOW_DAYS)
+        fill_days_since(columns, entity, time - last)
+    fill_rates(columns)
+
+
+def event_columns(columns: FeatureColumns, entity: str) -> tuple[Ints, Ints]:
+    """Windows in days, and the columns that ``kernels.known_events`` fills in for ``user`` or ``merchant``."""
+    days = WINDOWS if entity == "merchant" else WINDOWS[1:]
+    at = np.stack([columns.at([f"{entity}_known_{what}_{n}d" for n in days]) for what in ("genuine", "frauds")])
+    unexplained = np.full(len(days), -1)
+    if entity == "merchant":
+        unexplained[1:] = columns.at([f"merchant_unexplained_frauds_{n}d" for n in days[1:]])
+    return np.array(days), np.vstack([at, unexplained])
+
+
+def fill_days_since(columns: FeatureColumns, entity: str, since: Ints) -> None:
+    """Fill in the days since an entity's last known fraud, from microseconds, shape (n,)."""
+    columns[f"{entity}_days_since_known_fraud"] = np.minimum(since / DAY, WINDOW_DAYS)
+
+
+def fill_rates(columns: FeatureColumns) -> None:
+    """Fill in a merchant's shares, which follow from its counts."""
     for n in WINDOWS:
         frauds, genuine = columns[f"merchant_known_frauds_{n}d"], columns[f"merchant_known_genuine_{n}d"]
         columns[f"merchant_fraud_rate_{n}d"] = frauds / np.maximum(frauds + genuine, 1.0)
     for n in WINDOWS[1:]:
         share = columns[f"merchant_known_genuine_{n}d"] / columns[f"merchant_count_transactions_{n}d"]
         columns[f"merchant_genuine_share_{n}d"] = np.minimum(share, 1.0)
+
+
+def rank_events(label_events: pd.DataFrame) -> Ints:
+    """Rank label events as :func:`fill_labels` does, by the z-scores that they carry; shape (m,).
+
+    0 is a genuine label, 1 a fraud that its amount or its card explains, 2 another fraud. The other frauds of
+    their cards have to be among the events.
+    """
+    nothing = np.empty(0, dtype=np.int64)
+    return _ranks(label_events, pd.Series([], dtype="str"), nothing, nothing.astype(np.float64))
 
 
 def _ranks(label_events: pd.DataFrame, ids: pd.Series, time: Ints, zscore: Floats) -> Ints:

@@ -17,6 +17,42 @@ class InvalidDataError(FraudPipelineError):
     """A frame breaks an invariant of its stage; nothing was written."""
 
 
+class NotFoundError(InvalidDataError):
+    """There is no alert or case with this number."""
+
+
+class ConflictError(InvalidDataError):
+    """Somebody else changed the alert or case since it was read; nothing was written.
+
+    Parameters
+    ----------
+    message : str
+        What to tell the user.
+    current_version : int
+        The version that it has now.
+    """
+
+    def __init__(self, message: str, current_version: int) -> None:
+        super().__init__(message)
+        self.current_version = current_version
+
+
+class InvalidMoveError(InvalidDataError):
+    """The workflow does not allow the change; nothing was written.
+
+    Parameters
+    ----------
+    message : str
+        What to tell the user.
+    allowed : tuple of str
+        The states that may follow the present one.
+    """
+
+    def __init__(self, message: str, allowed: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.allowed = allowed
+
+
 class MissingPartitionError(FraudPipelineError):
     """A day that a computation needs has not been materialised."""
 

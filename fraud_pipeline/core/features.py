@@ -183,7 +183,7 @@ def build(
     behaviour.fill_user(columns, users, own_time, clock // DAY, own_amount, activity, time_zone, baseline_days)
     entity_risk.fill_windows(columns, "user", len(users), user, time, amount)
     entity_risk.fill_windows(columns, "merchant", len(merchants), merchant, time, amount)
-    columns["zscore_x_velocity"] = columns["user_amount_zscore_90d"] * columns["user_count_transactions_24h"]
+    behaviour.fill_hurry(columns)
     entity_risk.fill_new_merchant(columns, user, merchant, time)
     entity_risk.fill_labels(columns, transactions, users, merchants, label_events)
     return columns.frame(transactions)

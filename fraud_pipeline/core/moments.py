@@ -14,7 +14,7 @@ Floats = NDArray[np.float64]
 Triple = tuple[float, float, float]
 
 # Divisions by zero are avoided, not raised: that keeps the loops fast.
-compiled = numba.njit(cache=True, error_model="numpy")
+compiled = numba.njit(cache=True, error_model="numpy", nogil=True)
 
 
 class Parts(NamedTuple):

@@ -4,6 +4,7 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from fraud_pipeline.core.calibration import RiskCutoffs
 from fraud_pipeline.core.detectors.base import Floats
@@ -47,14 +48,22 @@ def assign(
         A copy with ``risk_level`` (LOW, MEDIUM, HIGH, CRITICAL), ``priority`` (1 most
         urgent to 5) and ``is_alert``. All three are monotone in the score for a given amount and history.
     """
-    bounds = np.array([cutoffs.medium, cutoffs.high, cutoffs.critical])
-    level = np.searchsorted(bounds, scores["anomaly_score"].to_numpy(), side="right")
-    is_alert = level > 0
-    lifts = (scores["amount"].abs().to_numpy() >= large_amount).astype(np.int64)
-    if user_known_frauds is not None:
-        lifts += user_known_frauds > 0
+    score, amount = scores["anomaly_score"].to_numpy(), scores["amount"].to_numpy()
+    level, priority = decide(score, amount, cutoffs, large_amount, user_known_frauds)
     return scores.assign(
         risk_level=pd.Series(np.array(RISK_LEVELS)[level], index=scores.index, dtype="str"),
-        priority=np.maximum(_PRIORITY_OF_LEVEL[level] - np.where(is_alert, lifts, 0), 1).astype(np.int64),
-        is_alert=is_alert,
+        priority=priority,
+        is_alert=level > 0,
     )
+
+
+def decide(
+    anomaly_score: Floats, amount: Floats, cutoffs: RiskCutoffs, large_amount: float, user_known_frauds: Floats | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Decide as :func:`assign` does, on arrays; gives positions in ``RISK_LEVELS``, 0 for no alert, and priorities."""
+    bounds = np.array([cutoffs.medium, cutoffs.high, cutoffs.critical])
+    level = np.searchsorted(bounds, anomaly_score, side="right")
+    lifts = (np.abs(amount) >= large_amount).astype(np.int64)
+    if user_known_frauds is not None:
+        lifts += user_known_frauds > 0
+    return level, np.maximum(_PRIORITY_OF_LEVEL[level] - np.where(level > 0, lifts, 0), 1).astype(np.int64)

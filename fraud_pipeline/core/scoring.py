@@ -11,13 +11,15 @@ What ``anomaly_score`` is made of is the model's scoring mode:
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from fraud_pipeline.core import risk
 from fraud_pipeline.core.calibration import Calibration
+from fraud_pipeline.core.columns import FeatureColumns
 from fraud_pipeline.core.detectors.base import Detector, Floats
 from fraud_pipeline.core.detectors.ensemble import Ensemble, ScoreReference
 from fraud_pipeline.core.errors import ConfigurationError
@@ -112,6 +114,47 @@ def score(features: pd.DataFrame, model: ScoringModel) -> pd.DataFrame:
     known_frauds = features["user_known_frauds_30d"].to_numpy()
     assigned = risk.assign(scores, calibration.cutoffs, calibration.alert_amount_median, known_frauds)
     return assigned[list(SCORE_COLUMNS)]
+
+
+def score_columns(columns: FeatureColumns, model: ScoringModel) -> dict[str, NDArray[Any]]:
+    """Score rows that are arrays already: what :func:`score` gives of the same features, to the last bit.
+
+    Parameters
+    ----------
+    columns : FeatureColumns
+        Of n rows.
+    model : ScoringModel
+
+    Returns
+    -------
+    dict of column to array, shape (n,)
+        The columns of `SCORE_COLUMNS` that are not of the transaction itself, each detector's score as
+        :func:`score_column` names it; ``risk_level`` is a position in ``RISK_LEVELS``.
+    """
+    scores: dict[str, NDArray[Any]] = {score_column(FEEDBACK_CLASSIFIER): np.full(len(columns), np.nan)}
+    raw: dict[str, Floats] = {}
+    # The classifier last, as above.
+    for name in sorted(model.detectors, key=FEEDBACK_CLASSIFIER.__eq__):
+        detector = model.detectors[name]
+        raw[name] = detector.score_matrix(columns.matrix(detector.columns, scores))
+        scores[score_column(name)] = raw[name]
+    anomaly_score, calibration = model.anomaly_score(raw), model.calibration
+    level, priority = risk.decide(
+        anomaly_score,
+        columns["amount"],
+        calibration.cutoffs,
+        calibration.alert_amount_median,
+        columns["user_known_frauds_30d"],
+    )
+    return scores | {
+        "ensemble_score": model.ensemble.blend(raw),
+        "anomaly_score": anomaly_score,
+        "score_percentile": calibration.reference.rank(anomaly_score),
+        "confidence": confidence(anomaly_score, calibration.threshold, calibration.reference),
+        "risk_level": level,
+        "priority": priority,
+        "is_alert": level > 0,
+    }
 
 
 def confidence(anomaly_score: Floats, threshold: float, reference: ScoreReference) -> Floats:

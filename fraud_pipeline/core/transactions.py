@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from fraud_pipeline.core import card_numbers
 from fraud_pipeline.core.errors import InvalidDataError
 from fraud_pipeline.core.schema import (
     RAW_COLUMNS,
@@ -15,6 +16,8 @@ from fraud_pipeline.core.schema import (
 )
 
 MAX_ID_LENGTH: Final = 128
+MAX_AMOUNT: Final = 1e11
+"""Largest amount that a float keeps to four decimals, whatever the limit of a deployment."""
 ID_FIELDS: Final = ("transaction_id", "user_id", "merchant_id")
 
 _NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
@@ -29,12 +32,12 @@ def validate(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Split the rows of a day into typed transactions and rejected rows.
 
-    A row is rejected for the first of these reasons: an id is missing, blank, longer than
-    `MAX_ID_LENGTH` or holds a control character; the amount is missing, has separators that leave its
-    value in doubt, is no number, infinite or beyond `max_amount`; the time is missing, cannot be read
-    (see :func:`parse_times`) or not on `day`; an otherwise valid row with the same ``transaction_id``
-    comes before it in the order of source file and row number. Negative amounts are valid (refunds),
-    and so is zero (a card that is only verified).
+    A row is rejected for the first of these reasons: an id is missing, blank, longer than `MAX_ID_LENGTH` or
+    holds a control character; the user is a card number, which then is withheld; the amount is missing, has
+    separators that leave its value in doubt, is no number, infinite or beyond `max_amount`; the time is
+    missing, cannot be read (see :func:`parse_times`) or not on `day`; an otherwise valid row with the same
+    ``transaction_id`` comes before it in the order of source file and row number. Negative amounts are valid
+    (refunds), and so is zero (a card that is only verified). Amounts are rounded (see :func:`round_amounts`).
 
     Parameters
     ----------
@@ -45,13 +48,13 @@ def validate(
     time_zone
         IANA zone in which `day` is meant.
     max_amount
-        Largest absolute amount, in the reporting currency.
+        Largest absolute amount, in the reporting currency; `MAX_AMOUNT` at most.
 
     Returns
     -------
     valid, rejected
         `TRANSACTION_COLUMNS` sorted by ``(event_time, transaction_id)``, and `REJECTED_COLUMNS` as
-        received, sorted by file and row. Together they have as many rows as `raw`.
+        received but for card numbers, sorted by file and row. Together they have as many rows as `raw`.
 
     Raises
     ------
@@ -61,6 +64,7 @@ def validate(
     if missing := [column for column in RAW_COLUMNS if column not in raw]:
         raise InvalidDataError(f"Raw transactions of {day} lack {', '.join(missing)}: materialise them again.")
     rows = raw.sort_values(["source_file", "row_number", "source_name"], kind="stable", ignore_index=True)
+    rows["user_id"] = card_numbers.withhold(rows["user_id"])
     amount, amount_faults = _amounts(rows["amount"], max_amount)
     event_time, time_faults = _event_times(rows["event_time"], rows["time_zone"], day, time_zone)
     faults = {**_id_faults(rows), **amount_faults, **time_faults}
@@ -74,6 +78,25 @@ def validate(
     _require_balance(len(raw), len(valid), len(rejected), day)
     check(valid)
     return valid, rejected
+
+
+def round_amounts(amount: pd.Series) -> pd.Series:
+    """Round to a ten-thousandth of the currency unit, halves to even: what a database column of four decimals keeps.
+
+    No currency has a smaller unit. The result is the float nearest to a number of four decimals, so it survives
+    the way through decimals and back bit by bit.
+
+    Parameters
+    ----------
+    amount
+        float64, at most `MAX_AMOUNT` away from zero.
+
+    Returns
+    -------
+    Series
+        float64, without negative zeros.
+    """
+    return amount.round(4) + 0.0
 
 
 def check(transactions: pd.DataFrame) -> None:
@@ -102,6 +125,12 @@ def check(transactions: pd.DataFrame) -> None:
     order = transactions[["event_time", "transaction_id"]].reset_index(drop=True)
     if not order.equals(order.sort_values(["event_time", "transaction_id"], ignore_index=True)):
         raise InvalidDataError("Transactions are not sorted by event_time and transaction_id: sort them.")
+
+
+def parse_amounts(text: pd.Series) -> pd.Series:
+    """Read amounts as received: rounded as by :func:`round_amounts`, NaN for what is no plain number."""
+    text = text.str.strip()
+    return round_amounts(text.where(text.str.fullmatch(_NUMBER)).astype("float64"))
 
 
 def parse_times(text: pd.Series, time_zones: pd.Series) -> pd.Series:
@@ -154,19 +183,23 @@ def _id_faults(rows: pd.DataFrame) -> dict[str, pd.Series]:
         faults[f"{field} is missing"] = ids.isna() | (ids.str.strip() == "")
         faults[f"{field} is longer than {MAX_ID_LENGTH} characters"] = ids.str.len() > MAX_ID_LENGTH
         faults[f"{field} holds a control character"] = ids.str.contains(r"[\x00-\x1f\x7f]", regex=True)
+    faults["user_id looks like a card number: list user_id under tokenise in source.yaml"] = (
+        rows["user_id"] == card_numbers.WITHHELD
+    )
     return faults
 
 
 def _amounts(text: pd.Series, max_amount: float) -> tuple[pd.Series, dict[str, pd.Series]]:
     text = text.str.strip()
     is_number = text.str.fullmatch(_NUMBER)
-    amount = text.where(is_number).astype("float64") + 0.0  # no negative zero
-    return amount, {
+    amount = text.where(is_number).astype("float64")
+    limit = min(max_amount, MAX_AMOUNT)
+    return round_amounts(amount), {
         "amount is missing": text.isna() | (text == ""),
         "amount has thousands separators or a second decimal mark": ~is_number & text.str.fullmatch(_GROUPED_DIGITS),
         "amount is infinite": text.str.fullmatch(_INFINITY) | np.isinf(amount),
         "amount is not a number": ~is_number,
-        f"amount is beyond the limit: {max_amount:.15g}": amount.abs() > max_amount,
+        f"amount is beyond the limit: {limit:.15g}": amount.abs() > limit,
     }
 
 

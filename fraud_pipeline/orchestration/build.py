@@ -19,10 +19,14 @@ from fraud_pipeline.orchestration.assets import (
     promotion,
     reviews,
     scoring,
+    statistics,
     transactions,
 )
+from fraud_pipeline.orchestration.catalogue import described
+from fraud_pipeline.orchestration.checks import build_checks
+from fraud_pipeline.orchestration.freshness import build_automation, build_freshness_checks
 from fraud_pipeline.orchestration.jobs import build_jobs
-from fraud_pipeline.orchestration.resources import build_resources
+from fraud_pipeline.orchestration.resources import build_loggers, build_resources
 from fraud_pipeline.orchestration.schedules import build_schedules
 from fraud_pipeline.orchestration.sensors import build_sensors
 from fraud_pipeline.settings import Settings
@@ -39,6 +43,7 @@ _STAGES = (
     alerts,
     reviews,
     metrics,
+    statistics,
     drift,
     backtests,
 )
@@ -71,11 +76,13 @@ def build_definitions(settings: Settings, *, resource_overrides: Mapping[str, An
             f"{settings.training_cron!r} is no cron expression; give five fields such as '0 2 * * *'."
         ) from error
     return dg.Definitions(
-        assets=[asset for stage in _STAGES for asset in stage.build_assets(settings)],
+        assets=described(settings, (asset for stage in _STAGES for asset in stage.build_assets(settings))),
+        asset_checks=[*build_checks(settings), *build_freshness_checks(settings)],
         jobs=list(jobs.values()),
         schedules=schedules,
-        sensors=build_sensors(settings, jobs),
+        sensors=[*build_sensors(settings, jobs), build_automation(settings)],
         resources={**build_resources(settings), **(resource_overrides or {})},
+        loggers=build_loggers(settings),
         # The steps of a day are short; a process for each would cost more than its work.
         executor=dg.in_process_executor,
     )

@@ -8,6 +8,7 @@ import dagster as dg
 import pandas as pd
 
 from fraud_pipeline.adapters.lake import Lake
+from fraud_pipeline.orchestration.catalogue import column_lineage
 from fraud_pipeline.settings import Settings
 
 MetadataOfDay = Mapping[str, Any]
@@ -28,9 +29,42 @@ def days_between(first: date, last: date) -> list[date]:
     return [first + timedelta(days=offset) for offset in range((last - first).days + 1)]
 
 
+def neighbouring(days: Sequence[date]) -> list[list[date]]:
+    """Cut days, oldest first, where one is missing: a range of partitions has no gaps."""
+    runs: list[list[date]] = []
+    for day in days:
+        if not runs or day - runs[-1][-1] != timedelta(days=1):
+            runs.append([])
+        runs[-1].append(day)
+    return runs
+
+
+def range_request(job: str, days: Sequence[date], version: str, tags: Mapping[str, str] | None = None) -> dg.RunRequest:
+    """Ask for one run of a daily job over neighbouring days.
+
+    Parameters
+    ----------
+    job : str
+    days : sequence of date
+        Oldest first, at least one.
+    version : str
+        Part of the run key: the same days are run again only for another version.
+    tags : mapping of str to str, optional
+    """
+    first, last = days[0].isoformat(), days[-1].isoformat()
+    key = f"{job}:{first}:{last}:{version}"
+    if first == last:
+        return dg.RunRequest(run_key=key, job_name=job, partition_key=first, tags=dict(tags or {}))
+    span = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+    return dg.RunRequest(run_key=key, job_name=job, tags={**(tags or {}), **span})
+
+
 def report(context: dg.AssetExecutionContext, asset: str, day: date, metadata: MetadataOfDay) -> None:
     """Attach figures to the materialisation of one day of an asset, also in a range run."""
-    context.add_asset_metadata(dict(metadata), asset_key=asset, partition_key=day.isoformat())
+    # The UI reads where columns come from at the newest materialisation alone.
+    lineage = column_lineage(asset) if day == days_of(context)[-1] else None
+    figures = dict(metadata) | ({"dagster/column_lineage": lineage} if lineage else {})
+    context.add_asset_metadata(figures, asset_key=asset, partition_key=day.isoformat())
 
 
 class TrailingDays:

@@ -15,7 +15,9 @@ from fraud_pipeline.core.calibration import Calibration
 
 _BLUE: Final = "#4f43dd"
 _RED: Final = "#d2421a"
-_LEVEL_COLOURS: Final = {"stable": _BLUE, "moderate": "#e0a100", "major": _RED}
+_AMBER: Final = "#e0a100"
+_LEVEL_COLOURS: Final = {"stable": _BLUE, "moderate": _AMBER, "major": _RED}
+_RISK_COLOURS: Final = {"MEDIUM": _BLUE, "HIGH": _AMBER, "CRITICAL": _RED}
 
 
 def precision_recall(calibration: Calibration) -> dg.MetadataValue[Any]:
@@ -90,11 +92,38 @@ def alert_volume(
             axes.axhline(budget, color=_RED, linestyle="--", label=f"budget {budget:,.0f}")
         if expected is not None or budget is not None:
             axes.legend()
-        shown = np.unique(np.linspace(0, max(len(days) - 1, 0), num=6).round().astype(np.int64))[: len(days)]
-        axes.set_xticks(shown, [f"{days[position]:%m-%d}" for position in shown])
+        _name_days(axes, days)
         axes.set(ylabel="alerts", title="Alerts a day")
 
     return _image("alerts a day", draw)
+
+
+def alerts_by_risk(counts: Mapping[str, Mapping[date, int]], days: Sequence[date]) -> dg.MetadataValue[Any]:
+    """Alerts of each day, stacked by risk level; a day without any may be left out."""
+
+    def draw(axes: Any) -> None:  # noqa: ANN401 - matplotlib ships no types
+        below = np.zeros(len(days))
+        for level, colour in _RISK_COLOURS.items():
+            heights = np.array([counts.get(level, {}).get(day, 0) for day in days], dtype=np.float64)
+            if heights.any():
+                axes.bar(range(len(days)), heights, bottom=below, color=colour, label=level)
+                axes.legend(fontsize="small")
+            below += heights
+        _name_days(axes, days)
+        axes.set(ylabel="alerts", title="Alerts a day by risk level")
+
+    return _image("alerts a day by risk level", draw)
+
+
+def precision_by_day(precision: Mapping[date, float], days: Sequence[date]) -> dg.MetadataValue[Any]:
+    """Share of frauds in the decided alerts of each day; a gap where none was decided."""
+
+    def draw(axes: Any) -> None:  # noqa: ANN401 - matplotlib ships no types
+        axes.plot(range(len(days)), [precision.get(day, np.nan) for day in days], "o-", color=_BLUE, markersize=4)
+        _name_days(axes, days)
+        axes.set(ylabel="precision", ylim=(0, 1.02), xlim=(-0.5, len(days) - 0.5), title="Precision of decided alerts")
+
+    return _image("precision of decided alerts", draw)
 
 
 def backtest_curves(curves: Mapping[str, pd.DataFrame]) -> dg.MetadataValue[Any]:
@@ -107,6 +136,11 @@ def backtest_curves(curves: Mapping[str, pd.DataFrame]) -> dg.MetadataValue[Any]
         axes.legend(fontsize="small")
 
     return _image("precision-recall curves", draw)
+
+
+def _name_days(axes: Any, days: Sequence[date]) -> None:  # noqa: ANN401 - matplotlib ships no types
+    shown = np.unique(np.linspace(0, max(len(days) - 1, 0), num=6).round().astype(np.int64))[: len(days)]
+    axes.set_xticks(shown, [f"{days[position]:%m-%d}" for position in shown])
 
 
 def _image(name: str, draw: Callable[[Any], None], *, height: float = 3.2) -> dg.MetadataValue[Any]:

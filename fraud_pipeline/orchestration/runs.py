@@ -20,7 +20,6 @@ from fraud_pipeline.settings import Settings
 Progress = Callable[[str, int, int], None]
 """Called with the step that just finished, how many are done, and how many there are."""
 
-_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 _POLL_SECONDS = 0.3
 # Who called sees the error; a daemon must not try again behind their back.
 _NOT_RETRIED = {"dagster/max_retries": "0"}
@@ -58,14 +57,21 @@ class Runner:
     instance : DagsterInstance
     progress : callable, optional
         Told of every finished step.
+    log_level : str
+        From which level on runs write to standard error.
     """
 
     def __init__(
-        self, definitions: dg.Definitions, instance: dg.DagsterInstance, progress: Progress | None = None
+        self,
+        definitions: dg.Definitions,
+        instance: dg.DagsterInstance,
+        progress: Progress | None = None,
+        log_level: str = "CRITICAL",
     ) -> None:
         self._definitions = definitions
         self._instance = instance
         self._progress = progress
+        self._logs = {"loggers": {"console": {"config": {"log_level": log_level}}}}
 
     def run_day(self, job: str, day: date) -> str:
         """Run a daily job for one day; returns the run id."""
@@ -107,7 +113,7 @@ class Runner:
         watcher.start()
         try:
             resolved.execute_in_process(
-                run_config={**_QUIET, **(run_config or {})},
+                run_config={**self._logs, **(run_config or {})},
                 instance=self._instance,
                 run_id=run_id,
                 partition_key=partition_key,

@@ -15,10 +15,6 @@ from fraud_pipeline.settings import Settings
 def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
     """Declare ``score_nightly``, ``measure_alerts`` and ``train_weekly``; all are on by default."""
 
-    def ended_day(context: dg.ScheduleEvaluationContext) -> date:
-        tick: datetime = context.scheduled_execution_time
-        return tick.astimezone(ZoneInfo(settings.time_zone)).date() - timedelta(days=1)
-
     @dg.schedule(
         name="score_nightly_schedule",
         job_name=SCORE,
@@ -30,7 +26,7 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
     def score_nightly(
         context: dg.ScheduleEvaluationContext, landing_zone: dg.ResourceParam[LandingZone]
     ) -> dg.RunRequest | dg.SkipReason:
-        day = ended_day(context)
+        day = ended_day(context.scheduled_execution_time, settings.time_zone)
         if not landing_zone.transaction_files(day):
             return dg.SkipReason(
                 f"no transaction file for {day} has landed; transaction_file_arrived runs the day when it does"
@@ -48,7 +44,8 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
     def measure_alerts(
         context: dg.ScheduleEvaluationContext, lake: dg.ResourceParam[Lake]
     ) -> dg.RunRequest | dg.SkipReason:
-        day = ended_day(context) - timedelta(days=settings.label_maturity_days + 1)
+        ended = ended_day(context.scheduled_execution_time, settings.time_zone)
+        day = ended - timedelta(days=settings.label_maturity_days + 1)
         if not lake.exists("anomaly_scores", day):
             return dg.SkipReason(f"{day} was not scored")
         return dg.RunRequest(run_key=f"{MEASURE}:{day}", partition_key=day.isoformat())
@@ -68,6 +65,11 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         days = len(lake.days("transaction_features"))
         if days <= needed:
             return dg.SkipReason(f"{days} days have features; training needs more than {needed}")
-        return dg.RunRequest(run_key=f"{TRAIN}:{ended_day(context)}")
+        return dg.RunRequest(run_key=f"{TRAIN}:{ended_day(context.scheduled_execution_time, settings.time_zone)}")
 
     return [score_nightly, measure_alerts, train_weekly]
+
+
+def ended_day(tick: datetime, time_zone: str) -> date:
+    """Give the day that ended before a tick; days of a clock change have 23 or 25 hours, so dates are subtracted."""
+    return tick.astimezone(ZoneInfo(time_zone)).date() - timedelta(days=1)

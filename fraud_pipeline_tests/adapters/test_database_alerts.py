@@ -5,7 +5,7 @@ from threading import Barrier
 import numpy as np
 import pandas as pd
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from fraud_pipeline.adapters.database.alert_repository import (
     ALERT_COLUMNS,
@@ -16,6 +16,7 @@ from fraud_pipeline.adapters.database.alert_repository import (
 )
 from fraud_pipeline.adapters.database.alert_tables import alerts
 from fraud_pipeline.adapters.database.engine import Database
+from fraud_pipeline.adapters.database.review_repository import close_alert
 from fraud_pipeline.core.errors import InvalidDataError
 from fraud_pipeline.core.schema import LINEAGE_COLUMNS
 
@@ -46,7 +47,7 @@ def new_alerts(*transaction_ids: str, day: date = DAY, **values: object) -> pd.D
         }
     )
     return frame.assign(
-        **{name: pd.Series([value] * rows if np.isscalar(value) else value) for name, value in values.items()}
+        **{name: pd.Series(value if isinstance(value, list) else [value] * rows) for name, value in values.items()}
     )
 
 
@@ -71,11 +72,10 @@ def test_time_of_raising_may_be_given(database: Database) -> None:
 
 def test_transaction_has_one_alert_for_ever_and_what_analysts_and_the_first_run_wrote_stays(database: Database) -> None:
     insert_new(database, new_alerts("t1", "t2"))
-    decision = {"status": "closed", "outcome": "confirmed_fraud", "assignee": "eve"}
+    close_alert(database, 1, "confirmed_fraud", "eve")
     with database.begin() as connection:
-        connection.execute(update(alerts).where(alerts.c.transaction_id == "t1").values(decision))
         before = connection.execute(select(alerts).order_by(alerts.c.alert_id)).all()
-    assert [row.version for row in before] == [2, 1]
+    assert [row.version for row in before] == [3, 1]
     again = new_alerts("t1", "t2", "t3", anomaly_score=0.1, risk_level="LOW", model_version="2")
     assert insert_new(database, again) == 1
     assert insert_new(database, again) == 0
@@ -134,7 +134,7 @@ def test_reason_without_a_json_form_names_the_column(database: Database) -> None
             insert_new(database, frame)
 
 
-@pytest.mark.parametrize("column", ["status", "outcome", "assignee", "version", "alert_id"])
+@pytest.mark.parametrize("column", ["status", "outcome", "assignee", "version", "alert_id", "case_id", "due_at"])
 def test_columns_of_analysts_cannot_be_written(column: str) -> None:
     with pytest.raises(InvalidDataError, match=f"no place for the column {column}"):
         insert_new(UNREACHABLE, new_alerts("t1").assign(**{column: 1}))
@@ -151,8 +151,7 @@ def test_most_urgent_goes_by_priority_then_score_and_leaves_out_closed_alerts(da
         new_alerts("a", "b", "c", "d", "e", priority=[2, 1, 1, 1, 5], anomaly_score=[0.99, 0.7, 0.8, 0.95, 1.0]),
     )
     insert_new(database, new_alerts("f", day=NEXT_DAY, priority=3))
-    with database.begin() as connection:
-        connection.execute(update(alerts).where(alerts.c.transaction_id == "d").values(status="closed"))
+    close_alert(database, 4, "false_positive", "eve")
     assert most_urgent(database, 4)["transaction_id"].tolist() == ["c", "b", "a", "f"]
     assert most_urgent(database, 9, last_day=DAY)["transaction_id"].tolist() == ["c", "b", "a", "e"]
     assert most_urgent(database, 9, first_day=NEXT_DAY)["transaction_id"].tolist() == ["f"]

@@ -2,20 +2,30 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from threading import Barrier
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sqlalchemy import Table, event, func, select, text
 from sqlalchemy.engine import Connection
 
+from fraud_pipeline.adapters.database import day_repository
 from fraud_pipeline.adapters.database.bulk import read_frame
-from fraud_pipeline.adapters.database.day_repository import replace_day
 from fraud_pipeline.adapters.database.engine import Database
 from fraud_pipeline.adapters.database.metrics_repository import replace_day_metrics
-from fraud_pipeline.adapters.database.tables import anomaly_scores, model_metrics, transaction_features, transactions
+from fraud_pipeline.adapters.database.tables import (
+    anomaly_scores,
+    model_metrics,
+    pipeline_runs,
+    transaction_features,
+    transactions,
+)
 from fraud_pipeline.core.errors import InvalidDataError
 from fraud_pipeline.core.schema import FEATURE_COLUMNS, LINEAGE_COLUMNS, RISK_LEVELS
+from fraud_pipeline.core.transactions import MAX_AMOUNT, round_amounts
 
 # Frames that do not fit are refused before anything connects.
 UNREACHABLE = Database("postgresql://127.0.0.1:1/nowhere")
@@ -71,6 +81,10 @@ def day_of_scores(rows: int, day: date = DAY) -> pd.DataFrame:
             **dict.fromkeys(LINEAGE_COLUMNS, "1"),
         )
     )
+
+
+def replace_day(database: Database, table: Table, day: date, frame: pd.DataFrame, run_id: str = "run") -> None:
+    day_repository.replace_day(database, table, day, frame, run_id=run_id, asset=f"asset {table.name}")
 
 
 def stored(database: Database, table: Table, day: date = DAY) -> pd.DataFrame:
@@ -141,11 +155,66 @@ def test_empty_frame_empties_the_day(database: Database) -> None:
     assert stored(database, transactions).dtypes["event_time"] == "datetime64[us, UTC]"
 
 
-def test_transaction_that_moved_to_another_day_moves(database: Database) -> None:
+def test_transaction_that_two_days_deliver_is_a_row_of_both(database: Database) -> None:
     replace_day(database, transactions, DAY, day_of_transactions(3))
     replace_day(database, transactions, NEXT_DAY, day_of_transactions(1, NEXT_DAY))
-    assert stored(database, transactions)["transaction_id"].tolist() == ["t000001", "t000002"]
+    assert stored(database, transactions)["transaction_id"].tolist() == ["t000000", "t000001", "t000002"]
     assert stored(database, transactions, NEXT_DAY)["transaction_id"].tolist() == ["t000000"]
+
+
+def runs(database: Database) -> list[tuple[Any, ...]]:
+    columns = [column for column in pipeline_runs.c if column.name != "written_at"]
+    with database.begin() as connection:
+        return [tuple(row) for row in connection.execute(select(*columns).order_by(pipeline_runs.c.pipeline_run_id))]
+
+
+def test_each_written_day_is_recorded_with_its_run_and_a_number_that_rises(database: Database) -> None:
+    replace_day(database, transactions, DAY, day_of_transactions(3), "first")
+    replace_day(database, transactions, NEXT_DAY, day_of_transactions(2, NEXT_DAY), "first")
+    replace_day(database, transactions, DAY, day_of_transactions(4), "second")
+    first, second = (number for number, run, _, day, _ in runs(database) if day == DAY)
+    assert first < second
+    replace_day(database, transactions, DAY, day_of_transactions(5), "first")
+    assert [row[1:] for row in runs(database)] == [
+        ("first", "asset transactions", NEXT_DAY, 2),
+        ("second", "asset transactions", DAY, 4),
+        ("first", "asset transactions", DAY, 5),
+    ]
+    assert runs(database)[-1][0] > second
+
+
+def test_refused_day_leaves_no_record_of_a_run(database: Database) -> None:
+    with pytest.raises(InvalidDataError):
+        replace_day(database, anomaly_scores, DAY, day_of_scores(2).assign(priority=9))
+    assert runs(database) == []
+
+
+def test_months_are_made_as_days_need_them(database: Database) -> None:
+    for day in (date(2024, 2, 29), date(2030, 12, 31)):
+        replace_day(database, transactions, day, day_of_transactions(3, day))
+        assert len(stored(database, transactions, day)) == 3
+
+
+def test_days_of_new_months_written_at_once_all_get_their_months(database: Database) -> None:
+    days = [date(2027, month, 1) for month in range(1, 7)]
+    together = Barrier(len(days), timeout=20)
+
+    def write(day: date) -> None:
+        together.wait()
+        replace_day(database, transactions, day, day_of_transactions(5, day))
+
+    with ThreadPoolExecutor(len(days)) as pool:
+        for done in [pool.submit(write, day) for day in days]:
+            done.result()
+    assert [len(stored(database, transactions, day)) for day in days] == [5] * len(days)
+
+
+@given(st.lists(st.floats(-MAX_AMOUNT, MAX_AMOUNT), min_size=1, max_size=60))
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_rounded_amounts_come_back_from_the_database_bit_by_bit(database: Database, amounts: list[float]) -> None:
+    rounded = round_amounts(pd.Series(amounts))
+    replace_day(database, transactions, DAY, day_of_transactions(len(amounts)).assign(amount=rounded))
+    assert stored(database, transactions)["amount"].tolist() == rounded.tolist()
 
 
 def test_callers_of_the_same_day_at_once_leave_one_frame_whole(database: Database) -> None:
@@ -165,26 +234,12 @@ def test_callers_of_the_same_day_at_once_leave_one_frame_whole(database: Databas
     pd.testing.assert_frame_equal(rows, expected(frames[int(winner[-1])], transactions))
 
 
-def test_days_that_exchange_transactions_at_once_do_not_lock_each_other_out(database: Database) -> None:
-    together = Barrier(2, timeout=20)
-
-    def write(day: date, order: int) -> None:
-        for _ in range(5):
-            together.wait()
-            replace_day(database, transactions, day, day_of_transactions(500, day).iloc[::order])
-
-    with ThreadPoolExecutor(2) as pool:
-        for done in [pool.submit(write, DAY, 1), pool.submit(write, NEXT_DAY, -1)]:
-            done.result()
-    assert len(stored(database, transactions)) + len(stored(database, transactions, NEXT_DAY)) == 500
-
-
 @pytest.fixture
 def broken_upsert(database: Database) -> Iterator[None]:
     """Let PostgreSQL fail at the last statement of a replacement, after the DELETE."""
 
     def fail(connection: Connection, cursor: object, statement: str, *rest: object) -> None:  # noqa: ARG001 - the hook's form
-        if statement.startswith("INSERT INTO"):
+        if statement.startswith("INSERT INTO transactions"):
             connection.exec_driver_sql("SELECT 1 / 0")
 
     event.listen(database.engine, "before_cursor_execute", fail)
@@ -223,6 +278,12 @@ def test_column_of_mixed_types_is_named(database: Database) -> None:
             database, transactions, DAY, day_of_transactions(2).assign(row_number=pd.Series([1, "2"], dtype=object))
         )
     assert stored(database, transactions).empty
+
+
+def test_key_of_mixed_types_is_named() -> None:
+    frame = day_of_transactions(2).assign(transaction_id=pd.Series([1, "2"], dtype=object))
+    with pytest.raises(InvalidDataError, match="table transactions mixes types in transaction_id"):
+        replace_day(UNREACHABLE, transactions, DAY, frame)
 
 
 def test_missing_column_is_refused() -> None:
@@ -275,19 +336,20 @@ def metrics(**values: float) -> pd.DataFrame:
     )
 
 
-def test_metrics_of_a_day_are_replaced_and_other_days_kept(database: Database) -> None:
-    replace_day_metrics(database, NEXT_DAY, metrics(recall=0.1))
-    replace_day_metrics(database, DAY, metrics(precision=0.5, recall=np.nan))
+def test_metrics_of_a_day_are_replaced_and_those_of_other_days_and_names_kept(database: Database) -> None:
+    replace_day_metrics(database, NEXT_DAY, metrics(recall=0.1), run_id="run")
+    replace_day_metrics(database, DAY, metrics(precision=0.5, recall=np.nan), run_id="run")
+    replace_day_metrics(database, DAY, metrics(recall=0.25).assign(model_version="2"), run_id="run")
     for _ in range(2):
-        replace_day_metrics(database, DAY, metrics(recall=0.75, alerts=12))
+        replace_day_metrics(database, DAY, metrics(recall=0.75, alerts=12), run_id="run")
     rows = stored(database, model_metrics)
-    assert dict(zip(rows["metric"], rows["value"], strict=True)) == {"alerts": 12, "recall": 0.75}
-    assert rows["computed_as_of"].tolist() == [pd.Timestamp("2026-03-09 04:00Z")] * 2
+    assert dict(zip(rows["metric"], rows["value"], strict=True)) == {"precision": 0.5, "alerts": 12, "recall": 0.75}
+    assert rows["computed_as_of"].tolist() == [pd.Timestamp("2026-03-09 04:00Z")] * 3
     assert len(stored(database, model_metrics, NEXT_DAY)) == 1
 
 
 def test_metrics_keep_their_interval(database: Database) -> None:
-    replace_day_metrics(database, DAY, metrics(recall=0.5).assign(low=0.25, high=0.75))
+    replace_day_metrics(database, DAY, metrics(recall=0.5).assign(low=0.25, high=0.75), run_id="run")
     rows = stored(database, model_metrics)
     assert rows[["value", "low", "high"]].to_numpy().tolist() == [[0.5, 0.25, 0.75]]
 
@@ -295,4 +357,4 @@ def test_metrics_keep_their_interval(database: Database) -> None:
 def test_metric_that_is_there_twice_is_refused() -> None:
     frame = pd.concat([metrics(recall=0.5), metrics(recall=0.6)])
     with pytest.raises(InvalidDataError, match="two rows with model_version 3, metric recall"):
-        replace_day_metrics(UNREACHABLE, DAY, frame)
+        replace_day_metrics(UNREACHABLE, DAY, frame, run_id="run")

@@ -41,7 +41,7 @@ def counts(database: Database) -> dict[str, int]:
 
 def test_profiles_read_back_as_written(database: Database) -> None:
     frame = profiles(ann=1, bob=4)
-    upsert_profiles(database, frame, MONDAY)
+    upsert_profiles(database, frame, MONDAY, run_id="run")
     written = frame.assign(as_of_day=MONDAY)[list(user_profiles.columns.keys())]
     pd.testing.assert_frame_equal(stored(database), written)
 
@@ -50,7 +50,7 @@ def test_newest_day_wins_in_whatever_order_days_are_filled(database: Database) -
     frames = {MONDAY: profiles(ann=1, bob=1), TUESDAY: profiles(ann=2), WEDNESDAY: profiles(ann=3, cid=3)}
     for order in permutations(frames):
         for day in order:
-            upsert_profiles(database, frames[day], day)
+            upsert_profiles(database, frames[day], day, run_id="run")
         assert counts(database) == {"ann": 3, "bob": 1, "cid": 3}
         assert stored(database)["as_of_day"].tolist() == [WEDNESDAY, MONDAY, WEDNESDAY]
         with database.begin() as connection:
@@ -58,24 +58,24 @@ def test_newest_day_wins_in_whatever_order_days_are_filled(database: Database) -
 
 
 def test_same_day_replaces(database: Database) -> None:
-    upsert_profiles(database, profiles(ann=5, bob=5), MONDAY)
-    upsert_profiles(database, profiles(ann=1), MONDAY)
+    upsert_profiles(database, profiles(ann=5, bob=5), MONDAY, run_id="run")
+    upsert_profiles(database, profiles(ann=1), MONDAY, run_id="run")
     assert counts(database) == {"ann": 1, "bob": 5}
     assert np.isnan(stored(database)["std_amount"].iloc[0])
 
 
 def test_card_holder_who_is_there_twice_is_refused() -> None:
     with pytest.raises(InvalidDataError, match="two rows with user_id ann"):
-        upsert_profiles(UNREACHABLE, pd.concat([profiles(ann=1), profiles(ann=2)]), MONDAY)
+        upsert_profiles(UNREACHABLE, pd.concat([profiles(ann=1), profiles(ann=2)]), MONDAY, run_id="run")
 
 
 def test_refused_profile_leaves_all_as_they_were(database: Database) -> None:
-    upsert_profiles(database, profiles(ann=1, bob=1), MONDAY)
+    upsert_profiles(database, profiles(ann=1, bob=1), MONDAY, run_id="run")
     with pytest.raises(InvalidDataError, match="ck_user_profiles_n"):
-        upsert_profiles(database, profiles(ann=2, bob=0), TUESDAY)
+        upsert_profiles(database, profiles(ann=2, bob=0), TUESDAY, run_id="run")
     assert counts(database) == {"ann": 1, "bob": 1}
 
 
 def test_other_columns_are_refused() -> None:
     with pytest.raises(InvalidDataError, match="user_profiles has no place for the column m2"):
-        upsert_profiles(UNREACHABLE, profiles(ann=1).assign(m2=0.0), MONDAY)
+        upsert_profiles(UNREACHABLE, profiles(ann=1).assign(m2=0.0), MONDAY, run_id="run")

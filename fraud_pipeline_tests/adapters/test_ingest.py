@@ -1,3 +1,4 @@
+import gzip
 import hashlib
 import io
 from collections.abc import Mapping
@@ -367,3 +368,56 @@ def test_labels_are_filed_by_the_day_of_the_deployment() -> None:
     )
     assert [day for day, _ in by_known_day(rows, "Asia/Tokyo")] == [date(2026, 1, 6)]
     assert [day for day, _ in by_known_day(rows, "UTC")] == [date(2026, 1, 5)]
+
+
+def test_a_file_older_than_is_kept_is_refused(tmp_path: Path, zone: LandingZone) -> None:
+    deliver(tmp_path / "now", {"transactions/2026-01-31.csv": HEADER})
+    deliver(tmp_path / "then", {"transactions/2025-12-31.csv": HEADER})
+    take_in(tmp_path / "now", zone, retention_days=30)
+    complaint = (
+        r"2025-12-31\.csv is of 2025-12-31, more than 30 days before the newest day 2026-01-31, .*RETENTION_DAYS"
+    )
+    with pytest.raises(ConfigurationError, match=complaint):
+        take_in(tmp_path / "then", zone, retention_days=30)
+    assert [file.day for file in zone.transaction_files()] == [DAY]
+    assert take_in(tmp_path / "then", zone, retention_days=31).transaction_files == 1
+
+
+def test_an_old_export_is_taken_whole_since_its_own_newest_day_counts(tmp_path: Path, zone: LandingZone) -> None:
+    files: dict[str, str | bytes] = {f"transactions/2018-04-{day:02}.csv": HEADER for day in (1, 2, 30)}
+    assert take_in(deliver(tmp_path, files), zone, retention_days=120, today=DAY).transaction_files == 3
+
+
+def test_a_day_that_is_still_to_come_is_a_wrong_name(tmp_path: Path, zone: LandingZone) -> None:
+    deliver(tmp_path, {"transactions/2026-02-01.csv": HEADER})
+    assert take_in(tmp_path, zone, today=DAY).transaction_files == 1, "where the clocks are ahead it is here"
+    deliver(tmp_path, {"transactions/2199-02-02.csv": HEADER})
+    with pytest.raises(InputFileError, match=r"2199-02-02\.csv is of 2199-02-02, and today is 2026-01-31: correct the"):
+        take_in(tmp_path, zone, today=DAY)
+
+
+def test_json_lines_land_as_they_are(tmp_path: Path, zone: LandingZone) -> None:
+    described = source(
+        {"files": "labels/*.jsonl"}, transactions=source().transactions.model_dump() | {"files": "transactions/*"}
+    )
+    row = '{"id": 1, "card": "c", "shop": "s", "time": "2026-01-31T08:00Z", "value": 12.50}\n'
+    label = '{"id": 1, "fraud": true, "reported": "2026-02-01T12:00Z"}\n'
+    files: dict[str, str | bytes] = {
+        "transactions/2026-01-31.jsonl": row,
+        "transactions/2026-02-01.jsonl.gz": gzip.compress(row.encode()),
+        "labels/labels.jsonl": label,
+    }
+    report = take_in(deliver(tmp_path / "delivery", files), zone, described)
+    assert report == IngestReport(2, 1, 1, DAY, NEXT_DAY, 0)
+    for day in (DAY, NEXT_DAY):
+        assert zone.read_transactions(day)[["transaction_id", "amount"]].to_numpy().tolist() == [["1", "12.50"]]
+    assert zone.read_labels(NEXT_DAY)["is_fraud"].tolist() == [True]
+    assert zone.label_files()[0].key.startswith("card_export/labels/2026-02-01/labels-")
+
+
+def test_labels_have_times_of_the_format_of_the_source() -> None:
+    described = source({"time_format": "%d.%m.%Y %H:%M"}, time_zone="Europe/Paris")
+    rows = label_rows(LABELS + "1,1,01.02.2026 00:30\n", described)
+    assert rows["label_known_at"].tolist() == [pd.Timestamp("2026-01-31T23:30Z")]
+    with pytest.raises(InputFileError, match=r"row 1, column 'reported': '31\.02\.2026 00:30' cannot be used"):
+        label_rows(LABELS + "1,1,31.02.2026 00:30\n", described)

@@ -1,14 +1,15 @@
 import hashlib
 import os
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from upath import UPath
 
 from fraud_pipeline.adapters import frame_files, storage
 from fraud_pipeline.adapters.label_files import LANDED_LABEL_DTYPES
-from fraud_pipeline.adapters.landing_zone import LandedFile, LandingZone
+from fraud_pipeline.adapters.landing_zone import QUIET, LandedFile, LandingZone
 from fraud_pipeline.adapters.source import Source
 from fraud_pipeline.core.errors import ConfigurationError, InputFileError, InvalidDataError
 from fraud_pipeline.core.schema import LANDED_LABEL_COLUMNS, RAW_COLUMNS
@@ -120,9 +121,9 @@ def test_an_object_has_the_etag_of_the_store(bucket: str) -> None:
     zone.put_source(source())
     zone.put_transactions(source(), "2026-01-31.csv", HEADER)
     digest = hashlib.md5(HEADER, usedforsecurity=False).hexdigest()
-    assert zone.transaction_files() == [
-        LandedFile("card_export", "card_export/transactions/2026-01-31.csv", DAY, digest)
-    ]
+    (file,) = zone.transaction_files()
+    assert (file.key, file.day) == ("card_export/transactions/2026-01-31.csv", DAY)
+    assert digest in file.etag
 
 
 def test_the_same_bytes_leave_a_file_alone(zone: LandingZone) -> None:
@@ -240,3 +241,94 @@ def test_times_of_landed_labels_survive(zone: LandingZone) -> None:
     rows = rows.astype(LANDED_LABEL_DTYPES)
     zone.put_labels(source(), "labels.csv", SHA, {DAY: frame_files.encode(rows)})
     pd.testing.assert_frame_equal(zone.read_labels(DAY), rows)
+
+
+def two_sources(zone: LandingZone) -> None:
+    for name in ("good", "poor"):
+        zone.put_source(source(name))
+        zone.put_transactions(source(name), "2026-01-31.csv", HEADER + f"{name},c,s,t,1\n".encode())
+
+
+def test_a_survey_hides_nothing_behind_what_is_bad(zone: LandingZone) -> None:
+    two_sources(zone)
+    zone.put_transactions(source("good"), "january.csv", HEADER)
+    storage.publish(zone.root / "poor" / "source.yaml", b"name: [")
+    storage.publish(zone.root / "stray" / "notes.txt", b"")
+    found = zone.survey()
+    assert [file.key for file in found.files] == ["good/transactions/2026-01-31.csv"]
+    nameless, description = found.problems
+    assert (nameless.key, description.key) == ("good/transactions/january.csv", "poor/source.yaml")
+    assert "january.csv: no day in the name" in nameless.message
+    assert "poor/source.yaml is not readable YAML" in description.message
+    assert zone.survey() == found
+    assert zone.read_transactions(DAY)["transaction_id"].tolist() == ["good"]
+    zone.put_source(source("poor"))
+    assert zone.read_transactions(DAY)["transaction_id"].tolist() == ["good", "poor"]
+
+
+def test_a_day_whose_files_cannot_be_told_says_what_else_is_wrong(zone: LandingZone) -> None:
+    zone.put_source(source())
+    zone.put_transactions(source(), "january.csv", HEADER)
+    with pytest.raises(InputFileError, match=r"No transaction file for 2026-01-31 .*january\.csv: no day in the name"):
+        zone.read_transactions(DAY)
+
+
+def test_a_file_that_was_just_written_to_has_to_be_the_same_twice(tmp_path: Path) -> None:
+    zone = LandingZone(str(tmp_path))
+    zone.put_source(source())
+    path = tmp_path / "card_export" / "transactions" / "2026-01-31.csv"
+    path.parent.mkdir()
+    path.write_bytes(HEADER)
+    first = zone.transaction_files()
+    now = datetime.fromtimestamp(path.stat().st_mtime, tz=UTC)
+    assert zone.settled(first, {}, now) == []
+    assert zone.settled(first, {first[0].key: first[0].etag}, now) == first
+    assert zone.settled(first, {}, now + QUIET) == first
+    path.write_bytes(HEADER + b"1,c,s,t,5\n")
+    second = zone.transaction_files()
+    assert zone.settled(second, {first[0].key: first[0].etag}, now) == []
+
+
+def test_an_object_is_complete_once_it_is_listed(bucket: str) -> None:
+    zone = LandingZone(f"s3://{bucket}")
+    two_sources(zone)
+    files = zone.transaction_files()
+    assert zone.settled(files, {}, datetime.now(UTC)) == files  # noqa: TID251  # any time will do
+
+
+@pytest.mark.parametrize("rest", [b"1,c,s,t,5\n", b"1,c"])
+def test_a_file_that_grows_while_it_is_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rest: bytes
+) -> None:
+    zone = LandingZone(str(tmp_path))
+    zone.put_source(source())
+    zone.put_transactions(source(), "2026-01-31.csv", HEADER)
+    path = tmp_path / "card_export" / "transactions" / "2026-01-31.csv"
+    read = storage.read
+
+    def slow_read(wanted: UPath) -> bytes:
+        """Another process appends at the same time."""
+        if wanted.name == path.name:
+            with path.open("ab") as file:
+                file.write(rest)
+        return read(wanted)
+
+    monkeypatch.setattr(storage, "read", slow_read)
+    with pytest.raises(InputFileError, match=r"2026-01-31\.csv changed while it was read: .*wait until it is complete"):
+        zone.read_transactions(DAY)
+
+
+def test_a_file_that_disappears_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    zone = LandingZone(str(tmp_path))
+    two_sources(zone)
+    path = tmp_path / "poor" / "transactions" / "2026-01-31.csv"
+    read = storage.read
+
+    def read_too_late(wanted: UPath) -> bytes:
+        if wanted.name == path.name:
+            path.unlink(missing_ok=True)
+        return read(wanted)
+
+    monkeypatch.setattr(storage, "read", read_too_late)
+    with pytest.raises(InputFileError, match=r"poor/transactions/2026-01-31\.csv (is gone|changed while it was read)"):
+        zone.read_transactions(DAY)

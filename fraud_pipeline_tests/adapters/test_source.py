@@ -74,7 +74,7 @@ def test_every_description_in_the_guide_loads(tmp_path: Path) -> None:
     blocks = (EXAMPLES.parent / "sources.md").read_text().split("```yaml\n")[1:]
     descriptions = [block.partition("```")[0] for block in blocks]
     names = [load(tmp_path, yaml.safe_load(text)).name for text in descriptions if text.startswith("name:")]
-    assert names == ["card_export", "handbook"]
+    assert names == ["card_export", "handbook", "bank_export"]
 
 
 def test_a_description_survives_being_stored(tmp_path: Path) -> None:
@@ -116,10 +116,15 @@ def test_yaml_numbers_and_booleans_are_words_too(tmp_path: Path) -> None:
         (transactions(files="../*.csv"), "transactions.files: give a pattern below the ingested folder"),
         (transactions(files="/data/*.csv"), "transactions.files: give a pattern below the ingested folder"),
         (transactions(files=""), "transactions.files: give a pattern below the ingested folder"),
-        (transactions(format="xlsx"), "transactions.format = 'xlsx' cannot be used: .*'csv' or 'parquet'"),
+        (transactions(format="xlsx"), "transactions.format = 'xlsx' cannot be used: .*'csv', 'jsonl' or 'parquet'"),
         (transactions(delimiter=";;"), "transactions.delimiter = ';;' cannot be used"),
         (transactions(encoding="utf-9"), "transactions.encoding: is not a known text encoding: use utf-8"),
         (transactions(decimal="'"), 'transactions.decimal = "\'" cannot be used'),
+        (transactions(thousands=".", decimal="."), r"transactions: thousands and decimal are both '\.': .* set one"),
+        (transactions(thousands=";"), "transactions.thousands = ';' cannot be used"),
+        (transactions(time_format="%d.%m.%Y"), "transactions.time_format: needs year, month, day, hour and minute"),
+        (transactions(time_format="dd.mm.yyyy"), "transactions.time_format: needs year"),
+        (transactions(time_format="%Q %"), "transactions.time_format: cannot be used"),
         (labels(columns=LABEL_COLUMNS), "labels: columns needs either label_known_at or event_day"),
         (
             labels(columns=LABEL_COLUMNS | {"label_known_at": "a", "event_day": "b"}),

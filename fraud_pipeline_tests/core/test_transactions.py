@@ -1,5 +1,7 @@
+import math
 import re
 from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -12,7 +14,14 @@ from hypothesis import strategies as st
 
 from fraud_pipeline.core.errors import InvalidDataError
 from fraud_pipeline.core.schema import RAW_COLUMNS, REJECTED_COLUMNS, TIME_DTYPE, TRANSACTION_COLUMNS
-from fraud_pipeline.core.transactions import _require_balance, check, parse_times, validate
+from fraud_pipeline.core.transactions import (
+    MAX_AMOUNT,
+    _require_balance,
+    check,
+    parse_times,
+    round_amounts,
+    validate,
+)
 
 DAY = date(2026, 1, 31)
 Row = dict[str, Any]
@@ -115,11 +124,33 @@ def test_there_is_no_negative_zero() -> None:
     assert np.copysign(1, amount_of("-0.0")) == 1
 
 
-@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=200))
+@given(st.lists(st.decimals(-MAX_AMOUNT, MAX_AMOUNT, places=4), min_size=1, max_size=200))
 @settings(max_examples=20, deadline=None)
-def test_amounts_are_read_exactly(amounts: list[float]) -> None:
-    rows = [{"transaction_id": f"{n:03}", "amount": repr(amount)} for n, amount in enumerate(amounts)]
-    assert validate(raw(*rows), DAY, "UTC")[0]["amount"].tolist() == amounts
+def test_amounts_of_four_decimals_are_read_exactly(amounts: list[Decimal]) -> None:
+    rows = [{"transaction_id": f"{n:03}", "amount": f"{amount:f}"} for n, amount in enumerate(amounts)]
+    valid, _ = validate(raw(*rows), DAY, "UTC", max_amount=MAX_AMOUNT)
+    assert valid["amount"].tolist() == [float(amount) for amount in amounts]
+
+
+@given(st.lists(st.floats(-MAX_AMOUNT, MAX_AMOUNT), min_size=1, max_size=200))
+@settings(max_examples=50, deadline=None)
+def test_amounts_are_rounded_to_what_four_decimals_can_say(amounts: list[float]) -> None:
+    for amount, rounded in zip(amounts, round_amounts(pd.Series(amounts)), strict=True):
+        in_decimals = Decimal(repr(rounded)).quantize(Decimal("0.0001"))
+        assert float(in_decimals) == rounded
+        # Half a ten-thousandth, and what floats of this size cannot tell apart.
+        assert abs(in_decimals - Decimal(amount)) <= Decimal("0.00005") + Decimal(math.ulp(amount))
+
+
+@pytest.mark.parametrize(("text", "amount"), [("1.23456", 1.2346), ("-0.00004", 0.0), ("0.1", 0.1), ("1e-9", 0.0)])
+def test_an_amount_is_rounded_to_a_ten_thousandth(text: str, amount: float) -> None:
+    assert amount_of(text) == amount
+
+
+def test_no_setting_lets_through_an_amount_that_loses_decimals() -> None:
+    valid, rejected = validate(raw({"amount": "2e11"}), DAY, "UTC", max_amount=1e15)
+    assert valid.empty
+    assert rejected["reason"].tolist() == ["amount is beyond the limit: 100000000000"]
 
 
 @pytest.mark.parametrize(

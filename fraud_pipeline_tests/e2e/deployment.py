@@ -20,6 +20,7 @@ from fraud_pipeline.connections import EMBEDDED_DATABASE
 
 Seen = TypeVar("Seen")
 
+PROJECT = Path(__file__).parents[2]
 COMMAND = Path(sys.executable).with_name("fraud-pipeline")
 LOCATION = {"repositoryLocationName": "fraud_pipeline", "repositoryName": "__repository__"}
 
@@ -49,6 +50,7 @@ DAILY = [
     "anomaly_scores",
     "alerts",
     "random_reviews",
+    "alert_statistics",
     "model_metrics",
     "drift_report",
 ]
@@ -81,7 +83,13 @@ class Deployment:
     @property
     def environment(self) -> dict[str, str]:
         """The whole environment of its processes."""
-        basic = {"PATH": os.defpath, "HOME": str(Path.home()), "LANG": "C.UTF-8", "FRAUD_PIPELINE_HOME": str(self.home)}
+        basic = {
+            "PATH": os.defpath,
+            "HOME": str(Path.home()),
+            "LANG": "C.UTF-8",
+            "PYTHONPATH": str(PROJECT),
+            "FRAUD_PIPELINE_HOME": str(self.home),
+        }
         return basic | SIZE | dict(self.variables)
 
     def command(self, *arguments: object) -> str:
@@ -95,8 +103,16 @@ class Deployment:
             text=True,
             check=False,
         )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout + done.stderr
+        printed = done.stdout + done.stderr
+        with self.log.open("a") as log:
+            log.write(f"$ fraud-pipeline {' '.join(map(str, arguments))}\n{printed}\n")
+        assert done.returncode == 0, printed
+        return printed
+
+    @property
+    def log(self) -> Path:
+        """File of what the commands printed."""
+        return self.home.with_name(f"{self.home.name}.log")
 
     def train_and_score(self, files: Path) -> None:
         """Walk from received files to scored nights."""
@@ -176,6 +192,18 @@ class Dagster:
             }
             for event in node["assetMaterializations"]
             if event["runId"] == run_id
+        }
+
+    def checks(self, asset: str) -> dict[str, str]:
+        """Outcome of each check of an asset, as last executed."""
+        (node,) = self.query(
+            "query($keys: [AssetKeyInput!]) {assetNodes(assetKeys: $keys) {assetChecksOrError {... on AssetChecks {"
+            "checks {name executionForLatestMaterialization {status}}}}}}",
+            keys=[{"path": [asset]}],
+        )
+        return {
+            check["name"]: (check["executionForLatestMaterialization"] or {"status": "NONE"})["status"]
+            for check in node["assetChecksOrError"]["checks"]
         }
 
     def failure(self, run_id: str) -> str:

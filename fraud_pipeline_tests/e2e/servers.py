@@ -1,9 +1,10 @@
-"""Real servers for the second profile: PostgreSQL over TCP with a password, and an S3 server that checks signatures."""
+"""Real servers for the second profile: PostgreSQL with a password, S3 that checks signatures, MLflow over HTTP."""
 
 import json
 import os
 import pwd
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -12,7 +13,9 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+from urllib.error import URLError
+from urllib.request import ProxyHandler, build_opener
 
 from fraud_pipeline_tests.e2e.deployment import wait_for
 
@@ -30,23 +33,62 @@ def free_ports(count: int) -> list[int]:
         return [int(each.getsockname()[1]) for each in sockets]
 
 
-@contextmanager
-def postgres_over_tcp(folder: Path) -> Iterator[str]:
-    """Run a PostgreSQL server; yields ``postgresql://user:password@host:port``, to which a database is appended."""
-    programs = _postgres_programs()
-    (port,), password = free_ports(1), secrets.token_urlsafe(16)
-    folder.mkdir()
-    password_file = folder / "password"
-    password_file.write_text(password)
-    account: dict[str, Any] = {}
-    if os.geteuid() == 0:
-        entry = next(found for name in ACCOUNTS if (found := _account(name)))
-        account = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
-        os.chown(folder, entry.pw_uid, entry.pw_gid)
-        os.chown(password_file, entry.pw_uid, entry.pw_gid)
+@dataclass(frozen=True)
+class PostgresServer:
+    """A PostgreSQL server over TCP with a password.
 
-    def run(program: str, *arguments: str) -> None:
-        command = [str(programs / program), "--pgdata", str(folder / "data"), *arguments]
+    Parameters
+    ----------
+    url
+        ``postgresql://user:password@host:port``, to which a database is appended.
+    """
+
+    url: str
+    folder: Path
+    port: int
+
+    @classmethod
+    @contextmanager
+    def running(cls, folder: Path) -> Iterator[Self]:
+        """Make and start a server; it ends with the block."""
+        (port,), password = free_ports(1), secrets.token_urlsafe(16)
+        folder.mkdir()
+        password_file = folder / "password"
+        password_file.write_text(password)
+        if account := _server_account():
+            os.chown(folder, account.pw_uid, account.pw_gid)
+            os.chown(password_file, account.pw_uid, account.pw_gid)
+        server = cls(f"postgresql://{SUPERUSER}:{password}@127.0.0.1:{port}", folder, port)
+        password_option = ("--auth", "scram-sha-256", "--pwfile", str(password_file))
+        server._run("initdb", "--username", SUPERUSER, *password_option, "-E", "UTF8")
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+    def start(self) -> None:
+        """Start it, again on the same port."""
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": self.port,
+            "unix_socket_directories": "",
+            "fsync": "off",
+            "max_connections": 200,
+        }
+        options = " ".join(f"-c {name}='{value}'" for name, value in settings.items())
+        self._run("pg_ctl", "start", "-t", "60", "--log", str(self.folder / "log"), "--options", options)
+
+    def stop(self) -> None:
+        """End it without regard to anybody, as in a power cut."""
+        self._run("pg_ctl", "stop", "--mode", "immediate")
+
+    def _run(self, program: str, *arguments: str) -> None:
+        account = _server_account()
+        other: dict[str, Any] = {}
+        if account:
+            other = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+        command = [str(_postgres_programs() / program), "--pgdata", str(self.folder / "data"), *arguments]
         done = subprocess.run(  # noqa: S603 - programs of PostgreSQL, no shell
             command,
             env={"LC_ALL": "C"},
@@ -55,18 +97,9 @@ def postgres_over_tcp(folder: Path) -> Iterator[str]:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            **account,
+            **other,
         )
         assert done.returncode == 0, done.stderr
-
-    run("initdb", "--username", SUPERUSER, "--auth", "scram-sha-256", "--pwfile", str(password_file), "-E", "UTF8")
-    settings = {"listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": "", "fsync": "off"}
-    options = " ".join(f"-c {name}='{value}'" for name, value in settings.items())
-    run("pg_ctl", "start", "--log", str(folder / "log"), "--options", options)
-    try:
-        yield f"postgresql://{SUPERUSER}:{password}@127.0.0.1:{port}"
-    finally:
-        run("pg_ctl", "stop", "--mode", "immediate")
 
 
 def _postgres_programs() -> Path:
@@ -77,10 +110,14 @@ def _postgres_programs() -> Path:
     return installed[-1] if installed else next(Path(spec.submodule_search_locations[0]).glob("pginstall[0-9]*/bin"))
 
 
-def _account(name: str) -> pwd.struct_passwd | None:
-    with suppress(KeyError):
-        return pwd.getpwnam(name)
-    return None
+def _server_account() -> pwd.struct_passwd | None:
+    """Find the account that PostgreSQL runs as in place of root; None for our own."""
+    if os.geteuid() != 0:
+        return None
+    for name in ACCOUNTS:
+        with suppress(KeyError):
+            return pwd.getpwnam(name)
+    raise AssertionError(f"none of the accounts {ACCOUNTS} exists")
 
 
 @dataclass(frozen=True)
@@ -169,3 +206,53 @@ def object_store(folder: Path, bucket: str) -> Iterator[ObjectStore]:
         for port in ports:
             for left_over in Path("/tmp").glob(f"seaweedfs-*{port}.sock"):  # noqa: S108 - where SeaweedFS puts them
                 left_over.unlink()
+
+
+@dataclass(frozen=True)
+class MlflowServer:
+    """An MLflow server and its process."""
+
+    url: str
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+
+@contextmanager
+def mlflow_server(folder: Path, backend_url: str) -> Iterator[MlflowServer]:
+    """Run MLflow's server on a database; clients bring artefacts to their place themselves."""
+    folder.mkdir()
+    (port,) = free_ports(1)
+    command = [
+        *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
+        *("--workers", "1", "--no-serve-artifacts", "--default-artifact-root", str(folder / "unused")),
+    ]
+    # By the environment: every user of the machine can read the arguments.
+    environment = {
+        "PATH": os.defpath,
+        "HOME": str(folder),
+        "MLFLOW_BACKEND_STORE_URI": backend_url,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        # Its own jobs would be eight processes more.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+    log = folder / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter, no shell
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+        )
+
+    opener = build_opener(ProxyHandler({}))
+
+    def is_ready() -> bool:
+        assert process.poll() is None, log.read_text()[-2000:]
+        with suppress(URLError, ConnectionError):
+            opener.open(f"http://127.0.0.1:{port}/health", timeout=2).close()
+            return True
+        return False
+
+    try:
+        wait_for(is_ready, "the MLflow server answers", seconds=120)
+        yield MlflowServer(f"http://127.0.0.1:{port}", process, log)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

@@ -46,8 +46,13 @@ def test_schedules_and_sensors_are_on(dagster: Dagster) -> None:
     assert states == dict.fromkeys(
         (
             "transaction_file_arrived",
+            "label_file_arrived",
+            "past_day_changed",
             "run_failed",
             "drift_detected",
+            "alert_backlog",
+            "metrics_written",
+            "morning_checks",
             "score_nightly_schedule",
             "measure_alerts_schedule",
             "train_weekly",
@@ -144,6 +149,7 @@ def test_a_back_fill_of_thirty_days_is_one_run_with_the_figures_of_each_day(
         figures = dagster.materialisations(asset, run["id"])
         assert sorted(figures) == [day.isoformat() for day in days], asset
         assert all(figures.values()), asset
+    assert dagster.checks("validated_transactions")["reject_rate"] == "SUCCEEDED"
     rows = [
         day["dagster/partition_row_count"] for day in dagster.materialisations("anomaly_scores", run["id"]).values()
     ]

@@ -1,84 +1,20 @@
-"""The second profile: PostgreSQL over TCP and S3, reached by environment variables alone."""
+"""The second profile: PostgreSQL over TCP, S3 and an MLflow server, reached by environment variables alone."""
 
-import shutil
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
-import psycopg
 import pytest
 import yaml
 from botocore.exceptions import ClientError
-from psycopg import sql
 
-from fraud_pipeline_tests.e2e.conftest import Delivery, Prepared
-from fraud_pipeline_tests.e2e.deployment import HISTORY, NIGHTS, Deployment
-from fraud_pipeline_tests.e2e.servers import ObjectStore, object_store, postgres_over_tcp
+from fraud_pipeline_tests.e2e.conftest import Prepared
+from fraud_pipeline_tests.e2e.deployment import HISTORY, NIGHTS
+from fraud_pipeline_tests.e2e.production import BUCKET, PROJECT, Production
 
 pytestmark = pytest.mark.e2e
 
-PROJECT = Path(__file__).parents[2]
-BUCKET = "fraud"
-DATABASES = ("fraud_pipeline", "dagster", "mlflow")
 SCORES = "select * from anomaly_scores order by transaction_id"
 ALERTS = "select * from alerts order by alert_id"
-
-
-@dataclass(frozen=True)
-class Production:
-    deployment: Deployment
-    postgres: str
-    store: ObjectStore
-    summary: str
-
-    def rows(self, database: str, query: str) -> pd.DataFrame:
-        with psycopg.connect(f"{self.postgres}/{database}") as session:
-            cursor = session.execute(query.encode())
-            return pd.DataFrame(cursor.fetchall(), columns=[column.name for column in cursor.description or ()])
-
-
-@pytest.fixture(scope="module")
-def production(folder: Path, delivery: Delivery, request: pytest.FixtureRequest) -> Iterator[Production]:
-    """The walk from files to measured alerts, in this profile."""
-    with (
-        postgres_over_tcp(folder / "postgresql") as postgres,
-        object_store(folder / "s3", BUCKET) as store,
-        ThreadPoolExecutor(1) as beside,
-    ):
-        with psycopg.connect(f"{postgres}/postgres", autocommit=True) as session:
-            for name in DATABASES:
-                session.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        home = folder / "production"
-        dagster_home = home / "dagster"
-        dagster_home.mkdir(parents=True)
-        shutil.copy(PROJECT / "deploy" / "dagster.yaml", dagster_home)
-        deployment = Deployment(
-            home,
-            {
-                "FRAUD_PIPELINE_DATABASE_URL": f"{postgres}/fraud_pipeline",
-                "FRAUD_PIPELINE_MLFLOW_TRACKING_URI": f"{postgres}/mlflow",
-                "FRAUD_PIPELINE_DAGSTER_URL": f"{postgres}/dagster",
-                "FRAUD_PIPELINE_LANDING_ROOT": f"s3://{BUCKET}/landing",
-                "FRAUD_PIPELINE_LAKE_ROOT": f"s3://{BUCKET}/lake",
-                "FRAUD_PIPELINE_ARTEFACT_ROOT": f"s3://{BUCKET}/artefacts",
-                "FRAUD_PIPELINE_COMPUTE_LOGS_BUCKET": BUCKET,
-                "DAGSTER_HOME": str(dagster_home),
-                **store.variables,
-            },
-        )
-
-        def walk() -> str:
-            deployment.command("migrate")
-            deployment.train_and_score(delivery.known)
-            deployment.command("measure", "--from", NIGHTS[0], "--to", NIGHTS[-1])
-            return deployment.command("summary", "--from", NIGHTS[0], "--to", NIGHTS[-1])
-
-        summary = beside.submit(walk)
-        request.getfixturevalue("prepared")  # the other profile needs its time, too
-        yield Production(deployment, postgres, store, summary.result())
 
 
 def test_the_profiles_of_dagster_differ_only_in_where_they_keep_things() -> None:
@@ -134,9 +70,10 @@ def test_rows_runs_and_champion_are_in_postgresql(production: Production) -> Non
 
 def test_the_summary_tells_what_was_measured(production: Production) -> None:
     scored = len(production.rows("fraud_pipeline", SCORES))
-    assert f"{len(HISTORY) + len(NIGHTS)} ingested, {len(NIGHTS)} scored" in production.summary
-    assert f"{scored:,} matured of {scored:,} scored" in production.summary
-    assert "fraud_model version 1" in production.summary
+    summary = (production.deployment.home / "summary").read_text()
+    assert f"{len(HISTORY) + len(NIGHTS)} ingested, {len(NIGHTS)} scored" in summary
+    assert f"{scored:,} matured of {scored:,} scored" in summary
+    assert "fraud_model version 1" in summary
 
 
 def test_the_embedded_profile_gives_the_very_same_scores(production: Production, prepared: Prepared) -> None:

@@ -44,6 +44,8 @@ TABLES = (
     "alerts",
     "model_metrics",
     "user_profiles",
+    "fraud_labels",
+    "rejected_transactions",
 )
 
 
@@ -106,9 +108,10 @@ class Deployment:
         return Database(self.settings.database_url.get_secret_value())
 
     def rows(self, table: str) -> list[tuple[object, ...]]:
-        """All rows of a table, without what names the run that wrote them or counts up."""
+        """All rows of a table, without what names the run that wrote them, counts up or tells the time."""
         assert self.settings.database_url is not None
-        left_out = {"run_id", "alert_id", "raised_at", "created_at", "updated_at"}
+        numbers = {"run_id", "alert_id", "case_id"}
+        left_out = numbers | {"raised_at", "due_at", "created_at", "updated_at", "computed_as_of"}
         with psycopg.connect(libpq_url(self.settings.database_url.get_secret_value())) as session:
             found = session.execute(sql.SQL("select * from {}").format(sql.Identifier(table)))
             columns = [column.name for column in found.description or []]

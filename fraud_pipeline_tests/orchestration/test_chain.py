@@ -1,12 +1,17 @@
 """The daily chain on real parts: files to rows, ranges and single days, twice, and when something is wrong."""
 
 from collections.abc import Callable
+from datetime import date
+from typing import cast
 
 import dagster as dg
 import pandas as pd
 import psycopg
 import pytest
+from sqlalchemy import select, text
 
+from fraud_pipeline.adapters.database.partitions import create_partitions
+from fraud_pipeline.adapters.database.tables import pipeline_runs
 from fraud_pipeline.core.errors import InputFileError, InvalidDataError
 from fraud_pipeline.orchestration.jobs import MEASURE, MERGE_LABELS, PREPARE, SCORE
 from fraud_pipeline_tests.conftest import libpq_url
@@ -75,6 +80,42 @@ def test_rows_in_are_valid_and_rejected_rows_out(deploy: Deploy) -> None:
     )
     assert raw == valid + rejected
     assert valid == len(deployment.rows("transactions"))
+    assert rejected == len(deployment.rows("rejected_transactions")) > 0
+
+
+def test_each_written_day_is_recorded_and_the_labels_of_the_lake_are_those_of_the_table(deploy: Deploy) -> None:
+    deployment = deploy()
+    deployment.runner.run_range(PREPARE, day(4), day(6))
+    run = deployment.instance.get_runs(limit=1)[0].run_id
+    with deployment.database.begin() as connection:
+        written = connection.execute(
+            select(pipeline_runs.c.run_id, pipeline_runs.c.asset, pipeline_runs.c.event_day, pipeline_runs.c.rows)
+        ).all()
+    by_day = ("validated_transactions", "rejected_transactions", "fraud_labels", "transaction_features")
+    expected = {
+        (run, name, day(number), len(deployment.lake.read(name, day(number))))
+        for name in by_day
+        for number in (4, 5, 6)
+    }
+    assert {tuple(row) for row in written if row.asset != "user_profiles"} == expected
+    assert [row.event_day for row in written if row.asset == "user_profiles"] == [day(6)]
+    assert len(deployment.rows("fraud_labels")) == len(deployment.lake_rows("fraud_labels")) > 0
+
+
+def test_a_day_makes_the_next_month_and_detaches_what_is_older_than_the_retention(deploy: Deploy) -> None:
+    deployment = deploy(retention_days=120)
+    with deployment.database.begin() as connection:
+        create_partitions(connection, date(2025, 7, 1), date(2025, 9, 30))
+    deployment.runner.run_day(PREPARE, day(10))
+    (figures,) = partition_metadata(deployment, "validated_transactions").values()
+    assert len(cast("list[str]", figures["months_detached"])) == 2 * 5
+    statement = text(
+        "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'transactions'::regclass ORDER BY 1"
+    )
+    with deployment.database.begin() as connection:
+        assert connection.scalars(statement).all() == [
+            f"transactions_y{month}" for month in ("2025m09", "2026m01", "2026m02")
+        ]
 
 
 def test_before_a_first_model_the_chain_prepares_features_and_scores_nothing(deploy: Deploy) -> None:
@@ -107,7 +148,9 @@ def test_scoring_again_touches_no_alert_and_no_decision_of_an_analyst(prepared: 
     prepared.runner.run_day(SCORE, day(29))
     assert prepared.settings.database_url is not None
     with psycopg.connect(libpq_url(prepared.settings.database_url.get_secret_value())) as session:
-        session.execute("update alerts set status = 'closed', outcome = 'confirmed_fraud', assignee = 'ada'")
+        session.execute("select set_config('fraud_pipeline.actor', 'ada', true)")
+        session.execute("update alerts set status = 'investigating', assignee = 'ada'")
+        session.execute("update alerts set status = 'closed', outcome = 'confirmed_fraud'")
         before = session.execute("select * from alerts order by alert_id").fetchall()
     prepared.runner.run_day(SCORE, day(29))
     with psycopg.connect(libpq_url(prepared.settings.database_url.get_secret_value())) as session:

@@ -21,6 +21,7 @@ DAILY_ASSETS = {
     "alerts",
     "random_reviews",
     "model_metrics",
+    "alert_statistics",
     "drift_report",
 }
 TRAINING_ASSETS = {
@@ -50,6 +51,8 @@ def test_jobs_schedules_and_sensors_have_their_names_and_are_on(definitions: dg.
         "prepare_transactions",
         "score_nightly",
         "merge_labels",
+        "refresh_features",
+        "refresh_scores",
         "measure_alerts",
         "train_models",
         "backtest",
@@ -58,7 +61,16 @@ def test_jobs_schedules_and_sensors_have_their_names_and_are_on(definitions: dg.
     assert set(schedules) == {"score_nightly_schedule", "measure_alerts_schedule", "train_weekly"}
     assert all(s.default_status is dg.DefaultScheduleStatus.RUNNING for s in schedules.values())
     sensors = {sensor.name: sensor for sensor in repository.sensor_defs}
-    assert set(sensors) == {"transaction_file_arrived", "run_failed", "drift_detected"}
+    assert set(sensors) == {
+        "transaction_file_arrived",
+        "label_file_arrived",
+        "past_day_changed",
+        "run_failed",
+        "alert_backlog",
+        "drift_detected",
+        "metrics_written",
+        "morning_checks",
+    }
     assert all(s.default_status is dg.DefaultSensorStatus.RUNNING for s in sensors.values())
 
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select, update
 
 from fraud_pipeline.adapters.database.alert_repository import alerts_of_day, count_by_risk
-from fraud_pipeline.adapters.database.alert_tables import alerts
+from fraud_pipeline.adapters.database.alert_tables import alert_events, alerts
 from fraud_pipeline.adapters.database.engine import Database
 from fraud_pipeline.adapters.database.review_repository import (
     close_alert,
@@ -17,8 +17,11 @@ from fraud_pipeline.adapters.database.review_repository import (
     record_decisions,
     related_transactions,
 )
+from fraud_pipeline.adapters.database.tables import fraud_labels, pipeline_runs
+from fraud_pipeline.adapters.database.workflow_repository import alert_history
 from fraud_pipeline.cli.data import ingest_path
 from fraud_pipeline.core.reviews import REASON_TEXT
+from fraud_pipeline.core.schema import FEATURE_COLUMNS
 from fraud_pipeline.core.splits import TrainingWindows
 from fraud_pipeline.orchestration.assets.detectors import labelled_features
 from fraud_pipeline.orchestration.assets.labels import decided_by_day
@@ -78,6 +81,67 @@ def test_a_confirmed_alert_is_a_label_and_moves_what_is_known_of_its_merchant_fr
     assert set(after["transaction_id"]) <= set(stored)
 
 
+def test_alerts_closed_as_fraud_move_the_merchants_features_and_scores_of_the_next_night(
+    prepared: Deployment, database: Database
+) -> None:
+    prepared.runner.run_range(SCORE, day(29), day(30))
+    without = night_of(prepared, day(31))
+    raised = alerts_of_day(database, day(29))
+    raised = raised[raised["merchant_id"].isin(without["anomaly_scores"]["merchant_id"])]
+    merchant = raised["merchant_id"].value_counts().index[0]
+    closed = raised[raised["merchant_id"] == merchant]
+    for number in closed["alert_id"]:
+        close_alert(database, int(number), "confirmed_fraud", "ada", at=at(day(30), 22))
+    prepared.runner.run_day(MERGE_LABELS, day(30))
+    after = night_of(prepared, day(31))
+    with database.begin() as connection:
+        analysts = fraud_labels.c.label_source == "analyst"
+        labelled = connection.execute(select(fraud_labels.c.transaction_id, fraud_labels.c.known_day).where(analysts))
+        assert {tuple(row) for row in labelled} == {(name, day(30)) for name in closed["transaction_id"]}
+    here = (after["anomaly_scores"]["merchant_id"] == merchant).to_numpy()
+    elsewhere = ~here & ~after["anomaly_scores"]["user_id"].isin(closed["user_id"]).to_numpy()
+    assert here.any()
+    counted = [frames["transaction_features"]["merchant_known_frauds_7d"] for frames in (after, without)]
+    assert (counted[0] - counted[1])[here].ge(1).all()
+    assert (counted[0] - counted[1])[elsewhere].eq(0).all()
+    scores = [frames["anomaly_scores"]["anomaly_score"] for frames in (after, without)]
+    assert scores[0][here].mean() > scores[1][here].mean()
+    assert (scores[0] == scores[1])[elsewhere].all()
+
+
+def night_of(deployment: Deployment, of: date) -> dict[str, pd.DataFrame]:
+    """Run a night and read the features and scores that it left."""
+    deployment.runner.run_day(SCORE, of)
+    return {name: deployment.lake.read(name, of) for name in ("transaction_features", "anomaly_scores")}
+
+
+def test_a_night_again_with_the_same_model_notes_nothing_and_with_other_decisions_what_changes(
+    prepared: Deployment, database: Database
+) -> None:
+    prepared.runner.run_day(SCORE, day(29))
+    number = int(alerts_of_day(database, day(29))["alert_id"].iloc[0])
+    close_alert(database, number, "false_positive", "ada")
+    before = alerts_of_day(database, day(29))
+    prepared.runner.run_day(SCORE, day(29))
+    assert "rescored" not in alert_history(database, number)["event_type"].tolist()
+    # The same night in a deployment whose frauds were all taken back scores otherwise.
+    features = prepared.lake.read("transaction_features", day(29))
+    features[[name for name in FEATURE_COLUMNS if "fraud" in name]] = 0.0
+    prepared.lake.write("transaction_features", day(29), features)
+    for asset in ("anomaly_scores", "alerts", "alerts"):
+        prepared.run_asset(asset, day(29))
+    now = alerts_of_day(database, day(29))
+    pd.testing.assert_frame_equal(now[now["alert_id"].isin(before["alert_id"])].reset_index(drop=True), before)
+    with database.begin() as connection:
+        noted = alert_events.c.event_type == "rescored"
+        events = connection.execute(select(alert_events.c.alert_id, alert_events.c.after).where(noted)).all()
+        runs = connection.execute(select(pipeline_runs.c.rows).where(pipeline_runs.c.asset == "alerts")).all()
+    assert len(events) > 0
+    assert len({row.alert_id for row in events}) == len(events)
+    assert not all(row.after["is_alert"] for row in events)
+    assert len(runs) == 4
+
+
 def test_a_chargeback_that_repeats_what_an_analyst_confirmed_is_no_second_fraud(
     prepared: Deployment, database: Database, alert: pd.Series, landed: Path, tmp_path: Path
 ) -> None:
@@ -117,8 +181,8 @@ def test_a_day_of_labels_is_the_same_when_it_is_run_again_and_its_alert_is_open_
     close_alert(database, int(alert["alert_id"]), "confirmed_fraud", "ada", at=at(day(30), 9))
     prepared.runner.run_day(MERGE_LABELS, day(30))
     first = (prepared.lake.root / "fraud_labels" / f"{day(30)}.parquet").read_bytes()
-    with database.begin() as connection:
-        connection.execute(update(alerts).values(status="open", outcome=None))
+    with database.begin(actor="bob") as connection:
+        connection.execute(update(alerts).where(alerts.c.status == "closed").values(status="investigating"))
     prepared.runner.run_range(MERGE_LABELS, day(29), day(31))
     assert (prepared.lake.root / "fraud_labels" / f"{day(30)}.parquet").read_bytes() == first
 

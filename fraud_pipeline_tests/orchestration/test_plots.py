@@ -42,8 +42,25 @@ def pixels(value: dg.MetadataValue[Any]) -> np.ndarray:
         plots.alert_volume(DAYS, budget=100),
         plots.alert_volume({date(2026, 3, 1): 3}),
         plots.alert_volume({}),
+        plots.alerts_by_risk({"MEDIUM": DAYS, "CRITICAL": DAYS}, list(DAYS)),
+        plots.alerts_by_risk({}, list(DAYS)),
+        plots.precision_by_day(dict.fromkeys(DAYS, 0.5), list(DAYS)),
+        plots.precision_by_day({}, list(DAYS)),
     ],
-    ids=["curve", "no labels", "histogram", "distributions", "volume", "budget only", "one day", "no day"],
+    ids=[
+        "curve",
+        "no labels",
+        "histogram",
+        "distributions",
+        "volume",
+        "budget only",
+        "one day",
+        "no day",
+        "by risk",
+        "no alerts",
+        "precision",
+        "nothing decided",
+    ],
 )
 def test_a_plot_is_a_small_image_with_something_on_it(plot: dg.MetadataValue[Any]) -> None:
     image = pixels(plot)
@@ -58,6 +75,19 @@ def test_the_alert_volume_shows_each_day_and_its_lines() -> None:
     )
     assert (plain != marked).any()
     assert (plain != fewer).any()
+
+
+def test_levels_are_stacked_and_a_day_without_decisions_is_a_gap() -> None:
+    days = list(DAYS)
+    medium, both, other = (
+        pixels(plots.alerts_by_risk(counts, days))
+        for counts in ({"MEDIUM": DAYS}, {"MEDIUM": DAYS, "HIGH": DAYS}, {"HIGH": DAYS})
+    )
+    assert (medium != both).any()
+    assert (medium != other).any()
+    every_day = dict.fromkeys(days, 0.5)
+    whole, gap = (pixels(plots.precision_by_day(given, days)) for given in (every_day, every_day | {days[20]: np.nan}))
+    assert (whole != gap).any()
 
 
 def test_the_bars_grow_with_the_number_of_features_and_leave_out_what_is_not_compared() -> None:

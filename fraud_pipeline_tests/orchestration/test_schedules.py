@@ -1,12 +1,17 @@
 """What each schedule asks for at a given tick."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
+from itertools import islice
 from zoneinfo import ZoneInfo
 
 import dagster as dg
 import pandas as pd
+import pytest
+from dagster._utils.schedules import schedule_execution_time_iterator
 
+from fraud_pipeline.orchestration.schedules import build_schedules, ended_day
+from fraud_pipeline.settings import Settings
 from fraud_pipeline_tests.orchestration.conftest import Deployment, day
 
 Deploy = Callable[..., Deployment]
@@ -53,6 +58,21 @@ def test_the_night_after_a_clock_change_scores_the_short_day_once(deploy: Deploy
     request = tick(deployment, "score_nightly_schedule", tick_time)
     assert isinstance(request, dg.RunRequest)
     assert (request.partition_key, request.run_key) == ("2026-03-29", "score_nightly:2026-03-29")
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York"])
+@pytest.mark.parametrize("month", [3, 10])
+@pytest.mark.parametrize("cron", ["0 2 * * *", "30 2 * * *", "30 1 * * *", "0 3 * * *"])
+def test_every_day_around_a_clock_change_is_asked_for_once(zone: str, month: int, cron: str) -> None:
+    """An hour that does not exist, or exists twice, loses no day and doubles none."""
+    settings = Settings.from_env(time_zone=zone, nightly_cron=cron)
+    (schedule,) = [each for each in build_schedules(settings) if each.name == "score_nightly_schedule"]
+    assert schedule.cron_schedule == cron
+    start = datetime(2026, month, 1, tzinfo=ZoneInfo(zone))
+    # The daemon's own iterator; 45 days hold the changes of both continents.
+    ticks = islice(schedule_execution_time_iterator(start.timestamp(), cron, schedule.execution_timezone), 45)
+    days = [ended_day(each, zone) for each in ticks]
+    assert days == [start.date() + timedelta(days=number - 1) for number in range(45)]
 
 
 def test_a_night_without_a_file_skips_and_says_what_happens_next(deploy: Deploy) -> None:

@@ -1,13 +1,13 @@
 """Moving whole frames in and out of PostgreSQL.
 
-Rows go in as CSV through COPY: pyarrow writes the text in C++, so only JSON columns cost a Python
-loop over their rows.
+Rows go in through COPY, in its binary format where every column has a form in it, else as CSV, which pyarrow writes
+in C++: only JSON columns cost a Python loop over their rows.
 """
 
 import json
 import math
 from collections.abc import Collection
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 import pandas as pd
@@ -25,10 +25,16 @@ from sqlalchemy import (
     Select,
     Table,
     Text,
+    func,
+    select,
 )
 
+from fraud_pipeline.adapters.database import binary_copy
 from fraud_pipeline.core.errors import InvalidDataError
 from fraud_pipeline.core.schema import TIME_DTYPE
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _ROWS_PER_CHUNK: Final = 50_000
 _FRAME_DTYPES: Final = ((Text, "str"), (Numeric, "float64"), (Integer, "int64"), (Boolean, "bool"))
@@ -76,8 +82,8 @@ def copy_frame(connection: Connection, table: Table, frame: pd.DataFrame) -> Non
     table : Table
         Has at least the columns of the frame; columns that the frame lacks get their default.
     frame : DataFrame
-        Missing values become NULL. In a JSON column lists, dicts and arrays are written as JSON,
-        and a text is taken for JSON already.
+        Missing values become NULL, and times without a zone are those of UTC. In a JSON column lists, dicts and
+        arrays are written as JSON, and a text is taken for JSON already.
 
     Raises
     ------
@@ -85,26 +91,50 @@ def copy_frame(connection: Connection, table: Table, frame: pd.DataFrame) -> Non
         A column mixes types, or a value has no JSON form.
     """
     import pyarrow as pa
-    from pyarrow import csv
 
     names = [str(name) for name in frame.columns]
     frame = frame.assign(
         **{name: _as_json(table, frame[name]) for name in names if isinstance(table.c[name].type, JSON)}
     )
-    options = csv.WriteOptions(include_header=False)
-    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(
-        sql.Identifier(table.name), sql.SQL(", ").join(sql.Identifier(name) for name in names)
-    )
+    # For the times in the text, which are those of UTC.
+    connection.execute(select(func.set_config("TimeZone", "UTC", True)))
     session = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
+    for start in range(0, len(frame), _ROWS_PER_CHUNK):
+        try:
+            rows = pa.Table.from_pandas(frame.iloc[start : start + _ROWS_PER_CHUNK], preserve_index=False)
+        except pa.ArrowException as error:
+            raise InvalidDataError(f"The frame for the table {table.name} cannot be written: {error}.") from error
+        encoded = binary_copy.encode(rows, table)
+        if encoded is None:
+            _copy(session, table, names, "csv", _as_csv(rows))
+        else:
+            columns, body = encoded
+            _copy(session, table, columns, "binary", binary_copy.HEADER, body, binary_copy.TRAILER)
+
+
+def _copy(
+    session: "psycopg.Connection[Any]", table: Table, columns: list[str], form: str, *data: bytes | memoryview
+) -> None:
+    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT {})").format(
+        sql.Identifier(table.name), sql.SQL(", ").join(map(sql.Identifier, columns)), sql.Identifier(form)
+    )
     with session.cursor() as cursor, cursor.copy(statement) as copy:
-        for start in range(0, len(frame), _ROWS_PER_CHUNK):
-            try:
-                rows = pa.Table.from_pandas(frame.iloc[start : start + _ROWS_PER_CHUNK], preserve_index=False)
-            except pa.ArrowException as error:
-                raise InvalidDataError(f"The frame for the table {table.name} cannot be written: {error}.") from error
-            sink = pa.BufferOutputStream()
-            csv.write_csv(rows, sink, options)
-            copy.write(sink.getvalue().to_pybytes())
+        for part in data:
+            copy.write(part)
+
+
+def _as_csv(rows: "pa.Table") -> memoryview:
+    """Print rows as CSV, times as those of UTC."""
+    import pyarrow as pa
+    from pyarrow import csv
+
+    for position, field in enumerate(rows.schema):
+        if pa.types.is_timestamp(field.type):
+            # Writing times with a zone would take as long as all other columns together.
+            rows = rows.set_column(position, field.name, rows[position].cast(pa.timestamp(field.type.unit)))
+    sink = pa.BufferOutputStream()
+    csv.write_csv(rows, sink, csv.WriteOptions(include_header=False))
+    return memoryview(sink.getvalue())
 
 
 def stage_frame(connection: Connection, table: Table, frame: pd.DataFrame) -> Table:
@@ -149,8 +179,8 @@ def read_frame(connection: Connection, statement: Select[Any]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Text as ``str``, numbers as float64 or int64, times as ``datetime64[us, UTC]``, dates and
-        JSON as objects; the same types when there are no rows.
+        Text as ``str``, numbers as float64 or int64 (Int64 where the column may be NULL), times as
+        ``datetime64[us, UTC]``, dates and JSON as objects; the same types when there are no rows.
     """
     columns = statement.selected_columns
     frame = pd.DataFrame(connection.execute(statement).all(), columns=[column.name for column in columns], dtype=object)
@@ -160,7 +190,9 @@ def read_frame(connection: Connection, statement: Select[Any]) -> pd.DataFrame:
             frame[column.name] = pd.to_datetime(values, utc=True).astype(TIME_DTYPE)
         for sql_type, dtype in _FRAME_DTYPES:
             if isinstance(column.type, sql_type):
-                frame[column.name] = values.astype(dtype)
+                # A whole number that may be missing: the type goes by the column, not by what happens to be in it.
+                can_miss = sql_type is Integer and getattr(column, "nullable", False)
+                frame[column.name] = values.astype("Int64" if can_miss else dtype)
     return frame
 
 

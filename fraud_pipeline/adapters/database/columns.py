@@ -21,12 +21,10 @@ MONEY: Final = Numeric(18, 4, asdecimal=False)
 MONEY_STATISTIC: Final = Numeric(20, 6, asdecimal=False)
 
 
-def event_columns(*, key: bool = True) -> tuple[Column[Any], ...]:
+def event_columns() -> tuple[Column[Any], ...]:
     """Make the columns that name a transaction."""
     return (
-        Column(
-            "transaction_id", Text, primary_key=key, nullable=False, comment="Identity of the transaction at its source"
-        ),
+        Column("transaction_id", Text, nullable=False, comment="Identity of the transaction at its source"),
         Column("user_id", Text, nullable=False, comment="Identity of the card holder"),
         Column("merchant_id", Text, nullable=False, comment="Identity of the merchant"),
         Column("event_time", TIME, nullable=False, comment="When the transaction happened"),

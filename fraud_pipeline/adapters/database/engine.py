@@ -3,11 +3,12 @@
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
-from sqlalchemy import URL, Connection, Engine, create_engine, func, make_url, select
+from psycopg import sql
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from fraud_pipeline.core.errors import ConfigurationError, DatabaseError, FraudPipelineError, InvalidDataError
@@ -30,6 +31,11 @@ class Database:
     ----------
     url : str
         ``postgresql://user:password@host:5432/database``, with or without ``+psycopg``.
+    role : str, optional
+        Role that every connection takes on (``SET ROLE``), so that it may do no more than that role; the rights of
+        the login by default, which migrations need.
+    pool_size : int
+        Connections that stay open; small, because every run is a process with a pool of its own.
 
     Raises
     ------
@@ -37,8 +43,10 @@ class Database:
         The text is not the URL of a PostgreSQL database.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, role: str | None = None, pool_size: int = 2) -> None:
         self._url = _postgresql_url(url)
+        self._role = role
+        self._pool_size = pool_size
 
     def __repr__(self) -> str:
         return f"Database({self.location})"
@@ -52,14 +60,28 @@ class Database:
 
     @cached_property
     def engine(self) -> Engine:
-        """The connection pool. Small, because every run is a process with a pool of its own."""
-        return create_engine(
-            self._url, pool_size=2, max_overflow=8, pool_pre_ping=True, connect_args={"connect_timeout": 10}
+        """The connection pool."""
+        engine = create_engine(
+            self._url,
+            pool_size=self._pool_size,
+            max_overflow=8,
+            pool_pre_ping=True,
+            connect_args={"connect_timeout": 10},
         )
+        if self._role is not None:
+            event.listen(engine, "connect", partial(self._take_role, self._role))
+        return engine
 
     @contextmanager
-    def begin(self) -> Iterator[Connection]:
+    def begin(self, actor: str | None = None, run_id: str | None = None) -> Iterator[Connection]:
         """Open a transaction: committed at the end of the block, rolled back whole on any error.
+
+        Parameters
+        ----------
+        actor : str, optional
+            Who changes alerts or cases in it; the audit refuses a change without one. A run is ``pipeline``.
+        run_id : str, optional
+            Run that changes them.
 
         Yields
         ------
@@ -69,12 +91,15 @@ class Database:
         Raises
         ------
         DatabaseError
-            PostgreSQL cannot be reached, fails at its work, or lacks a table or column.
+            PostgreSQL cannot be reached, fails at its work, lacks a table or column, or denies the access.
         InvalidDataError
             PostgreSQL refuses a value or a row; nothing was written.
         """
         try:
             with self.engine.begin() as connection:
+                for name, value in (("actor", actor), ("run_id", run_id)):
+                    if value is not None:
+                        connection.execute(select(func.set_config(f"fraud_pipeline.{name}", value, True)))
                 yield connection
         except DBAPIError as error:
             raise self._explain(error.orig) or error from error
@@ -126,6 +151,24 @@ class Database:
         """Close the pooled connections; the next use opens new ones."""
         self.engine.dispose()
 
+    def _take_role(self, name: str, session: "psycopg.Connection[Any]", _record: object) -> None:
+        """Let a new connection act as the role, for as long as it lives."""
+        role = sql.Identifier(name)
+        session.autocommit = True  # a rollback would undo it
+        try:
+            session.execute(sql.SQL("SET ROLE {}").format(role))
+        except psycopg.errors.InvalidParameterValue:
+            raise DatabaseError(
+                f"The database {self.location} has no role {name}: run `fraud-pipeline migrate`."
+            ) from None
+        except psycopg.errors.InsufficientPrivilege:
+            grant = sql.SQL("GRANT {} TO {}").format(role, sql.Identifier(session.info.user)).as_string(session)
+            raise DatabaseError(
+                f"The login {session.info.user} of the database {self.location} may not act as the role {name}: "
+                f"run `{grant}` there as an administrator."
+            ) from None
+        session.autocommit = False
+
     def _require_known_revision(self, connection: Connection, config: "Config") -> str | None:
         from alembic.migration import MigrationContext
         from alembic.script import ScriptDirectory
@@ -151,6 +194,9 @@ class Database:
                 f"The schema of the database {self.location} is not the one that is needed ({primary}): "
                 "run `fraud-pipeline migrate`."
             )
+        if isinstance(error, psycopg.errors.InsufficientPrivilege):
+            login = self._role or self._url.username or "the login"
+            return DatabaseError(f"The database {self.location} denies {login} the access: {reason}.")
         if isinstance(error, psycopg.IntegrityError | psycopg.DataError):
             return InvalidDataError(f"The database {self.location} refused a row, so nothing was written: {reason}.")
         if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):

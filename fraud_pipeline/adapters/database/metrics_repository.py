@@ -10,8 +10,12 @@ from fraud_pipeline.adapters.database.engine import Database
 from fraud_pipeline.adapters.database.tables import model_metrics
 
 
-def replace_day_metrics(database: Database, day: date, frame: pd.DataFrame) -> None:
-    """Make the metrics of a day exactly those of a frame, in one transaction.
+def replace_day_metrics(
+    database: Database, day: date, frame: pd.DataFrame, *, run_id: str, asset: str = "model_metrics"
+) -> None:
+    """Make those metrics of a day that a frame names exactly those of the frame, in one transaction.
+
+    Metrics of other names belong to another asset and stay as they are.
 
     Parameters
     ----------
@@ -22,6 +26,10 @@ def replace_day_metrics(database: Database, day: date, frame: pd.DataFrame) -> N
     frame : DataFrame
         One row a model version and metric: ``model_version``, ``metric``, ``value`` (missing where
         too few labels are known), ``computed_as_of``, and perhaps the interval ``low``, ``high``.
+    run_id : str
+        Run that measured.
+    asset : str
+        What it measured for.
 
     Raises
     ------
@@ -31,4 +39,5 @@ def replace_day_metrics(database: Database, day: date, frame: pd.DataFrame) -> N
         PostgreSQL cannot be reached or fails.
     """
     interval = {name: np.nan for name in ("low", "high") if name not in frame}
-    replace_day(database, model_metrics, day, frame.assign(**interval))
+    owned = model_metrics.c.metric.in_(frame["metric"].unique().tolist())
+    replace_day(database, model_metrics, day, frame.assign(**interval), run_id=run_id, asset=asset, owned=owned)

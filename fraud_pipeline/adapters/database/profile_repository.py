@@ -8,10 +8,11 @@ from sqlalchemy.dialects.postgresql import insert
 
 from fraud_pipeline.adapters.database.bulk import require_frame, stage_frame
 from fraud_pipeline.adapters.database.engine import Database
+from fraud_pipeline.adapters.database.runs_repository import record_written
 from fraud_pipeline.adapters.database.tables import user_profiles
 
 
-def upsert_profiles(database: Database, frame: pd.DataFrame, as_of_day: date) -> None:
+def upsert_profiles(database: Database, frame: pd.DataFrame, as_of_day: date, *, run_id: str) -> None:
     """Store profiles; a profile of a later day stays, one of the same or an earlier day is replaced.
 
     So days may be filled in any order. Card holders that the frame does not name stay as they are.
@@ -25,6 +26,8 @@ def upsert_profiles(database: Database, frame: pd.DataFrame, as_of_day: date) ->
         undefined), ``first_event_time``, ``last_event_time``.
     as_of_day : date
         Last day that the profiles include.
+    run_id : str
+        Run that merged them.
 
     Raises
     ------
@@ -48,3 +51,4 @@ def upsert_profiles(database: Database, frame: pd.DataFrame, as_of_day: date) ->
                 where=new.as_of_day >= user_profiles.c.as_of_day,
             )
         )
+        record_written(connection, run_id, "user_profiles", as_of_day, len(frame))

@@ -1,7 +1,7 @@
 """What waits for an analyst, what belongs together, and what was decided.
 
-A decision is a row of ``review_decisions`` and stays. One on a transaction with an alert closes the alert, whose
-trigger writes the row; one on any other transaction is written here.
+A decision is a row of ``review_decisions`` and stays, and a trigger makes a label of it. One on a transaction with an
+alert closes the alert, whose trigger writes the row; one on any other transaction is written here.
 """
 
 from collections.abc import Sequence
@@ -9,12 +9,21 @@ from datetime import date, datetime, timedelta
 from typing import Any, Final
 
 import pandas as pd
-from sqlalchemy import Connection, Row, case, func, insert, literal, or_, select, text, update
+from sqlalchemy import ColumnElement, Connection, and_, case, func, insert, literal, or_, select, text
 
-from fraud_pipeline.adapters.database.alert_tables import ALERT_OUTCOMES, alerts, review_decisions
+from fraud_pipeline.adapters.database.alert_tables import alerts, review_decisions
 from fraud_pipeline.adapters.database.bulk import read_frame
 from fraud_pipeline.adapters.database.engine import Database
 from fraud_pipeline.adapters.database.tables import anomaly_scores, transactions
+from fraud_pipeline.adapters.database.workflow_repository import (
+    close_alerts,
+    is_awake,
+    lock_alerts,
+    read_alert,
+    require_version,
+    sign,
+)
+from fraud_pipeline.core import workflow
 from fraud_pipeline.core.errors import InvalidDataError
 
 RELATED_DAYS: Final = 7
@@ -24,7 +33,7 @@ _NAMED: Final = 10
 
 
 def open_reviews(database: Database, day: date | None = None, limit: int = 50) -> pd.DataFrame:
-    """List what waits: alerts, most urgent first, then all that was drawn at random, oldest first.
+    """List what waits and is not snoozed: alerts, most urgent first, then what was drawn at random, oldest first.
 
     Parameters
     ----------
@@ -45,12 +54,10 @@ def open_reviews(database: Database, day: date | None = None, limit: int = 50) -
     DatabaseError
         PostgreSQL cannot be reached or fails.
     """
-    waiting = select(alerts).where(alerts.c.status != "closed")
-    if day is not None:
-        waiting = waiting.where(alerts.c.event_day == day)
+    waiting = select(alerts).where(*_waiting(day))
     urgent = (
         waiting.where(alerts.c.selection == "threshold")
-        .order_by(alerts.c.priority, alerts.c.anomaly_score.desc(), alerts.c.alert_id)
+        .order_by(alerts.c.current_priority, alerts.c.anomaly_score.desc(), alerts.c.alert_id)
         .limit(limit)
     )
     drawn = waiting.where(alerts.c.selection == "random_sample").order_by(alerts.c.event_time, alerts.c.alert_id)
@@ -59,16 +66,14 @@ def open_reviews(database: Database, day: date | None = None, limit: int = 50) -
 
 
 def count_open(database: Database, day: date | None = None) -> dict[str, int]:
-    """Count what waits, by ``selection``; 0 where nothing does.
+    """Count what waits and is not snoozed, by ``selection``; 0 where nothing does.
 
     Raises
     ------
     DatabaseError
         PostgreSQL cannot be reached or fails.
     """
-    statement = select(alerts.c.selection, func.count()).where(alerts.c.status != "closed")
-    if day is not None:
-        statement = statement.where(alerts.c.event_day == day)
+    statement = select(alerts.c.selection, func.count()).where(*_waiting(day))
     with database.begin() as connection:
         found = dict(connection.execute(statement.group_by(alerts.c.selection)).tuples().all())
     return {"threshold": 0, "random_sample": 0} | found
@@ -92,13 +97,13 @@ def related_transactions(database: Database, alert_id: int) -> pd.DataFrame:
 
     Raises
     ------
-    InvalidDataError
+    NotFoundError
         There is no such alert.
     DatabaseError
         PostgreSQL cannot be reached or fails.
     """
     with database.begin() as connection:
-        return _related(connection, _alert(connection, alert_id))
+        return _related(connection, read_alert(connection, alert_id))
 
 
 def close_alert(
@@ -112,20 +117,22 @@ def close_alert(
 ) -> pd.DataFrame:
     """Close an alert, or change the outcome of a closed one, and offer what is related to it.
 
+    An open alert is taken first, and a closed one re-opened, so each of these moves is in its history.
+
     Parameters
     ----------
     database : Database
         With the current schema.
     alert_id : int
     outcome : str
-        One of ``ALERT_OUTCOMES``.
+        One of ``workflow.OUTCOMES``.
     by : str
         Who decides.
     expected_version : int, optional
         Refuse if the alert was changed since it had this version.
     at : datetime, optional
         When it was decided, with a time zone, for a replay of the past; the present by default. Labels of a day that
-        was run already are not touched.
+        was run already are not touched in the lake.
 
     Returns
     -------
@@ -134,20 +141,21 @@ def close_alert(
 
     Raises
     ------
+    NotFoundError
+        There is no such alert.
+    ConflictError
+        The alert has another version.
     InvalidDataError
-        No such alert, outcome or person, or the alert has another version.
+        No such outcome or person.
     DatabaseError
         PostgreSQL cannot be reached or fails.
     """
-    _require_decision(outcome, by)
+    workflow.require_outcome(outcome)
     with database.begin() as connection:
-        alert = _alert(connection, alert_id)
-        if expected_version is not None and alert.version != expected_version:
-            raise InvalidDataError(
-                f"Alert {alert_id} has version {alert.version}, not {expected_version}: somebody changed it since you "
-                "looked; look at it again."
-            )
-        _close(connection, [alert.transaction_id], outcome, by, at)
+        sign(connection, by, at=at)
+        alert = read_alert(connection, alert_id, lock=True)
+        require_version("Alert", alert_id, alert["version"], expected_version)
+        close_alerts(connection, alerts.c.alert_id == alert_id, outcome, by)
         return _related(connection, alert)
 
 
@@ -177,14 +185,15 @@ def record_decisions(
     DatabaseError
         PostgreSQL cannot be reached or fails.
     """
-    _require_decision(outcome, by)
+    workflow.require_outcome(outcome)
     wanted = list(dict.fromkeys(transaction_ids))
     with database.begin() as connection:
+        sign(connection, by, at=at)
         _require_known(connection, wanted)
-        # Locked in one order, so that two people who decide at once cannot lock each other out.
-        lock = select(alerts.c.transaction_id).order_by(alerts.c.alert_id).with_for_update()
-        with_alert = set(connection.scalars(lock.where(alerts.c.transaction_id.in_(wanted))))
-        closed = _close(connection, wanted, outcome, by, at)
+        mine = alerts.c.transaction_id.in_(wanted)
+        lock_alerts(connection, mine)
+        with_alert = set(connection.scalars(select(alerts.c.transaction_id).where(mine)))
+        closed = close_alerts(connection, mine, outcome, by)
         rows = [
             {"transaction_id": name, "outcome": outcome, "decided_by": by, "origin": "bulk"}
             | ({} if at is None else {"decided_at": at})
@@ -220,28 +229,12 @@ def decisions_between(database: Database, start: datetime, end: datetime) -> pd.
         return read_frame(connection, statement)
 
 
-def _alert(connection: Connection, alert_id: int) -> Row[Any]:
-    """Lock and read an alert."""
-    found = connection.execute(select(alerts).where(alerts.c.alert_id == alert_id).with_for_update()).one_or_none()
-    if found is None:
-        raise InvalidDataError(
-            f"There is no alert {alert_id}: `fraud-pipeline review queue` lists those that are open."
-        )
-    return found
+def _waiting(day: date | None) -> list[ColumnElement[bool]]:
+    waiting = [alerts.c.status != "closed", is_awake(func.now())]
+    return waiting if day is None else [*waiting, alerts.c.event_day == day]
 
 
-def _close(connection: Connection, names: Sequence[str], outcome: str, by: str, at: datetime | None) -> int:
-    """Close the alerts of these transactions, except those with this outcome already."""
-    connection.execute(select(func.set_config("fraud_pipeline.decided_by", by, True)))
-    statement = (
-        update(alerts)
-        .where(alerts.c.transaction_id.in_(names), alerts.c.outcome.is_distinct_from(outcome))
-        .values(status="closed", outcome=outcome, updated_at=func.now() if at is None else at)
-    )
-    return connection.execute(statement).rowcount
-
-
-def _related(connection: Connection, alert: Row[Any]) -> pd.DataFrame:
+def _related(connection: Connection, alert: dict[str, Any]) -> pd.DataFrame:
     newest = (
         select(review_decisions.c.outcome)
         .where(review_decisions.c.transaction_id == transactions.c.transaction_id)
@@ -249,9 +242,9 @@ def _related(connection: Connection, alert: Row[Any]) -> pd.DataFrame:
         .limit(1)
         .scalar_subquery()
     )
-    same_card = transactions.c.user_id == alert.user_id
-    same_merchant = transactions.c.merchant_id == alert.merchant_id
-    reach = timedelta(days=RELATED_DAYS)
+    same_card = transactions.c.user_id == alert["user_id"]
+    same_merchant = transactions.c.merchant_id == alert["merchant_id"]
+    reach, days = timedelta(days=RELATED_DAYS), timedelta(days=RELATED_DAYS + 1)
     score = anomaly_scores.c.anomaly_score
     statement = (
         select(
@@ -261,22 +254,23 @@ def _related(connection: Connection, alert: Row[Any]) -> pd.DataFrame:
             score,
             newest.label("outcome"),
         )
-        .outerjoin(anomaly_scores, anomaly_scores.c.transaction_id == transactions.c.transaction_id)
+        .outerjoin(
+            anomaly_scores,
+            and_(
+                anomaly_scores.c.event_day == transactions.c.event_day,
+                anomaly_scores.c.transaction_id == transactions.c.transaction_id,
+            ),
+        )
         .where(
             or_(same_card, same_merchant),
-            transactions.c.event_time.between(alert.event_time - reach, alert.event_time + reach),
-            transactions.c.transaction_id != alert.transaction_id,
+            transactions.c.event_time.between(alert["event_time"] - reach, alert["event_time"] + reach),
+            # So that PostgreSQL reads the months of these days alone; a day more, where the clocks change.
+            transactions.c.event_day.between(alert["event_day"] - days, alert["event_day"] + days),
+            transactions.c.transaction_id != alert["transaction_id"],
         )
         .order_by(text("same_card DESC"), score.desc().nulls_last(), transactions.c.transaction_id)
     )
     return read_frame(connection, statement)
-
-
-def _require_decision(outcome: str, by: str) -> None:
-    if outcome not in ALERT_OUTCOMES:
-        raise InvalidDataError(f"{outcome!r} is no outcome: choose {', '.join(ALERT_OUTCOMES)}.")
-    if not by.strip():
-        raise InvalidDataError("A decision needs the name of who decides: give one.")
 
 
 def _require_known(connection: Connection, names: Sequence[str]) -> None:

@@ -1,7 +1,11 @@
 """Tables that the pipeline alone writes, as SQLAlchemy Core sees them.
 
-``migrations/`` holds the same definitions as history; a test compares the two.
+``migrations/`` holds the same definitions as history; a test compares the two. The large tables have a partition a
+month, made and detached by functions of the database (``partitions``). The first column of the primary key of a
+table that is written day by day is that day.
 """
+
+from typing import Final
 
 from sqlalchemy import (
     BigInteger,
@@ -10,10 +14,16 @@ from sqlalchemy import (
     Column,
     Date,
     Double,
+    Identity,
     Index,
+    PrimaryKeyConstraint,
     Table,
     Text,
+    UniqueConstraint,
+    column,
+    func,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 
 from fraud_pipeline.adapters.database.columns import (
     MONEY_STATISTIC,
@@ -28,6 +38,8 @@ from fraud_pipeline.adapters.database.columns import (
 from fraud_pipeline.adapters.database.feature_comments import FEATURE_COMMENTS
 from fraud_pipeline.core.schema import FEATURE_COLUMNS
 
+LABEL_SOURCES: Final = ("chargeback_file", "analyst", "unreported")
+
 transactions = Table(
     "transactions",
     metadata,
@@ -37,11 +49,13 @@ transactions = Table(
     Column("source_file", Text, nullable=False, comment="Landing file that held the row"),
     Column("row_number", BigInteger, nullable=False, comment="Data row of the file, counted from 1"),
     Column("file_sha256", Text, nullable=False, comment="SHA-256 of the landing file"),
+    PrimaryKeyConstraint("event_day", "transaction_id"),
     CheckConstraint("row_number >= 1", name="row_number"),
     comment="Valid transactions, one row each",
+    postgresql_partition_by="RANGE (event_day)",
 )
-# Replacing a day, reports over days.
-Index(None, transactions.c.event_day)
+# A transaction by its identity, whatever its day.
+Index(None, transactions.c.transaction_id)
 # The history of a card holder, shown beside an alert.
 Index(None, transactions.c.user_id, transactions.c.event_time)
 # The history of a merchant, shown beside an alert.
@@ -52,18 +66,16 @@ transaction_features = Table(
     metadata,
     *event_columns(),
     *(Column(name, Double, comment=FEATURE_COMMENTS[name]) for name in FEATURE_COLUMNS),
+    PrimaryKeyConstraint("event_day", "transaction_id"),
     comment="Features of each transaction, known at the moment of the event; NULL where nothing was known",
+    postgresql_partition_by="RANGE (event_day)",
 )
-# Replacing a day, drift of a feature between days.
-Index(None, transaction_features.c.event_day)
-# How the features of a card holder developed before an alert.
-Index(None, transaction_features.c.user_id, transaction_features.c.event_time)
 
 anomaly_scores = Table(
     "anomaly_scores",
     metadata,
     # Merchant and amount are in the table transactions.
-    *(column for column in event_columns() if column.name != "merchant_id"),
+    *(each for each in event_columns() if each.name != "merchant_id"),
     Column("isolation_forest_score", Double, nullable=False, comment="Detector score, higher is more anomalous"),
     Column("local_outlier_factor_score", Double, nullable=False, comment="Detector score, higher is more anomalous"),
     Column("ensemble_score", Double, nullable=False, comment="Blend of the two detectors, 0 to 1"),
@@ -72,14 +84,10 @@ anomaly_scores = Table(
     Column("is_alert", Boolean, nullable=False, comment="Whether the score reached the threshold"),
     *lineage_columns(),
     *verdict_checks(),
+    PrimaryKeyConstraint("event_day", "transaction_id"),
     comment="Scores of every transaction and what they were computed from",
+    postgresql_partition_by="RANGE (event_day)",
 )
-# Replacing a day, and the most anomalous transactions of a day.
-Index(None, anomaly_scores.c.event_day, anomaly_scores.c.anomaly_score.desc())
-# The earlier scores of a card holder.
-Index(None, anomaly_scores.c.user_id, anomaly_scores.c.event_time)
-# Which days a model version scored, to compare or recompute them.
-Index(None, anomaly_scores.c.model_version, anomaly_scores.c.event_day)
 
 model_metrics = Table(
     "model_metrics",
@@ -111,7 +119,72 @@ user_profiles = Table(
     CheckConstraint("first_event_time <= last_event_time", name="event_times"),
     comment="Newest profile of each card holder",
 )
-# Which profiles are stale.
-Index(None, user_profiles.c.as_of_day)
-# Card holders by last activity.
-Index(None, user_profiles.c.last_event_time)
+
+fraud_labels = Table(
+    "fraud_labels",
+    metadata,
+    Column("known_day", Date, nullable=False, comment="Partition day on which the label became known"),
+    *(each for each in event_columns() if each.name != "event_day"),
+    Column("event_day", Date, nullable=False, comment="Partition day of the transaction, to find it in its table"),
+    Column("is_fraud", Boolean, nullable=False, comment="Whether the transaction was a fraud"),
+    Column(
+        "label_source",
+        Text,
+        nullable=False,
+        comment="chargeback_file, analyst, or unreported: genuine since nobody reported it in time",
+    ),
+    Column("label_known_at", TIME, nullable=False, comment="When the label became known"),
+    Column("run_id", Text, comment="Run that wrote the row, NULL for the label of an analyst"),
+    PrimaryKeyConstraint("known_day", "transaction_id", "label_source", "label_known_at"),
+    CheckConstraint(column("label_source").in_(LABEL_SOURCES), name="label_source"),
+    CheckConstraint("(label_source = 'analyst') = (run_id IS NULL)", name="run_id"),
+    CheckConstraint("NOT (is_fraud AND label_source = 'unreported')", name="unreported"),
+    comment="What became known of transactions, and when; an earlier label stays when a later one says otherwise",
+    postgresql_partition_by="RANGE (known_day)",
+)
+# What was known of a card holder at a moment.
+Index(None, fraud_labels.c.user_id, fraud_labels.c.label_known_at)
+# What was known of a merchant at a moment.
+Index(None, fraud_labels.c.merchant_id, fraud_labels.c.label_known_at)
+# The labels of a transaction.
+Index(None, fraud_labels.c.transaction_id)
+
+rejected_transactions = Table(
+    "rejected_transactions",
+    metadata,
+    Column("event_day", Date, nullable=False, comment="Day of the landing file, in the deployment's zone"),
+    Column("source_name", Text, nullable=False, comment="Source that delivered the row"),
+    Column("source_file", Text, nullable=False, comment="Landing file that held the row"),
+    Column("row_number", BigInteger, nullable=False, comment="Data row of the file, counted from 1"),
+    Column("file_sha256", Text, nullable=False, comment="SHA-256 of the landing file"),
+    Column("reason", Text, nullable=False, comment="Why the row cannot be used"),
+    Column("raw", JSONB, nullable=False, comment="The fields of the row as text, as they were received"),
+    Column("run_id", Text, nullable=False, comment="Run that rejected the row"),
+    PrimaryKeyConstraint("event_day", "source_file", "row_number"),
+    CheckConstraint("row_number >= 1", name="row_number"),
+    CheckConstraint("jsonb_typeof(raw) = 'object'", name="raw"),
+    comment="Rows that could not be used, each with the reason",
+    postgresql_partition_by="RANGE (event_day)",
+)
+
+pipeline_runs = Table(
+    "pipeline_runs",
+    metadata,
+    Column(
+        "pipeline_run_id",
+        BigInteger,
+        Identity(always=True),
+        primary_key=True,
+        comment="Rises with every write, so the largest tells whether anything is new",
+    ),
+    Column("run_id", Text, nullable=False, comment="Run that wrote"),
+    Column("asset", Text, nullable=False, comment="What it wrote"),
+    Column("event_day", Date, nullable=False, comment="Partition day that it wrote"),
+    Column("rows", BigInteger, nullable=False, comment="How many rows the day has of it"),
+    Column("written_at", TIME, nullable=False, server_default=func.now(), comment="When it was written"),
+    UniqueConstraint("run_id", "asset", "event_day"),
+    CheckConstraint("rows >= 0", name="rows"),
+    comment="Which run wrote which day of what, in the transaction that wrote it",
+)
+# How fresh an asset is.
+Index(None, pipeline_runs.c.asset, pipeline_runs.c.event_day)

@@ -52,6 +52,15 @@ class Detector(Protocol):
     def score(self, features: pd.DataFrame) -> Floats:
         """Raw anomaly score of each row, shape (n,); HIGHER = MORE ANOMALOUS."""
 
+    def score_matrix(self, values: Floats) -> Floats:
+        """Score rows that are a matrix of ``columns`` already, shape (n,): for few rows a frame takes most of the time.
+
+        Raises
+        ------
+        InvalidDataError
+            If the matrix has another number of columns.
+        """
+
     def state(self) -> dict[str, Any]:
         """Everything but the estimator, JSON-able."""
 
@@ -87,6 +96,20 @@ def matrix(features: pd.DataFrame, columns: Sequence[str]) -> Floats:
             f"feature {columns[column]} in row {row} is not finite; re-build the features of its day."
         )
     return values
+
+
+def require_columns(values: Floats, columns: Sequence[str]) -> None:
+    """Check the shape of a matrix that goes past :func:`matrix`.
+
+    Raises
+    ------
+    InvalidDataError
+        If it has another number of columns.
+    """
+    if values.ndim != 2 or values.shape[1] != len(columns):
+        raise InvalidDataError(
+            f"the matrix has shape {values.shape}; its columns have to be the model's: {', '.join(columns)}."
+        )
 
 
 def signed_log(values: Floats) -> Floats:

@@ -39,7 +39,7 @@ def path_lengths(rows: Rows, forest: Forest) -> Floats:
     return totals
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def add_by_row(rows: Rows, forest: Forest, totals: Floats) -> None:
     """Add to ``totals`` the path lengths of each row, walked from the root: best for few rows."""
     width = forest.length.shape[1]
@@ -54,7 +54,7 @@ def add_by_row(rows: Rows, forest: Forest, totals: Floats) -> None:
             totals[row] += forest.length[tree, slot]
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def add_by_block(rows: Rows, forest: Forest, totals: Floats) -> None:
     """Add to ``totals`` the path lengths of whole blocks of rows.
 
@@ -93,7 +93,7 @@ def add_by_block(rows: Rows, forest: Forest, totals: Floats) -> None:
             add_taken(forest.length[tree], leaf[slot - 1 if slot > width else 0], block)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def choose(
     values: Rows, threshold: float, left: NDArray[np.uint16], right: NDArray[np.uint16], chosen: NDArray[np.uint16]
 ) -> None:
@@ -104,14 +104,14 @@ def choose(
         chosen[row] = if_above if values[row] > threshold else if_below
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def add_taken(length: Floats, leaf: NDArray[np.uint16], totals: Floats) -> None:
     """Add the path length of each row's leaf."""
     for row in range(len(totals)):
         totals[row] += length[leaf[row]]
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def path_credits(rows: Rows, forest: Forest) -> Floats:
     """By how much the splits on each feature shorten the expected path of each row.
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fraud_pipeline.core.detectors.base import Contributions, Floats, matrix, setting
+from fraud_pipeline.core.detectors.base import Contributions, Floats, matrix, require_columns, setting
 from fraud_pipeline.core.detectors.forest import Forest, flatten
 from fraud_pipeline.core.errors import ConfigurationError, InvalidDataError, TrainingError
 
@@ -115,10 +115,7 @@ class IsolationForestDetector:
         """
         from fraud_pipeline.core.detectors.forest_kernel import path_lengths
 
-        if values.ndim != 2 or values.shape[1] != len(self.columns):
-            raise InvalidDataError(
-                f"the matrix has shape {values.shape}; its columns have to be the model's: {', '.join(self.columns)}."
-            )
+        require_columns(values, self.columns)
         scores: Floats = 2.0 ** -(path_lengths(_single(values), self._forest) / self._forest.total)
         return scores
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import numpy as np
 import pandas as pd
 
-from fraud_pipeline.core.detectors.base import Floats, matrix, setting, signed_log
+from fraud_pipeline.core.detectors.base import Floats, matrix, require_columns, setting, signed_log
 from fraud_pipeline.core.errors import ConfigurationError, InvalidDataError, TrainingError
 
 if TYPE_CHECKING:
@@ -128,9 +128,20 @@ class LocalOutlierFactorDetector:
         The negative of scikit-learn's ``score_samples`` but for rounding, and for equally distant
         reference rows, of which scikit-learn takes any.
         """
+        return self.score_matrix(matrix(features, self.columns))
+
+    def score_matrix(self, values: Floats) -> Floats:
+        """Score rows that are a matrix of ``columns`` already; as :meth:`score`.
+
+        Raises
+        ------
+        InvalidDataError
+            If the matrix has another number of columns.
+        """
         from fraud_pipeline.core.detectors.neighbour_kernel import local_outlier_factors
 
-        rows = _transform(matrix(features, self.columns), self.scaling)
+        require_columns(values, self.columns)
+        rows = _transform(values, self.scaling)
         rows = (rows - np.array(self.center)) / np.array(self.scale)
         return local_outlier_factors(rows, self._reference, self.estimator.n_neighbors_)
 

@@ -3,8 +3,10 @@
 from datetime import date
 
 import dagster as dg
+import pandas as pd
 
-from fraud_pipeline.adapters.database import alert_repository
+from fraud_pipeline.adapters.clock import utc_now
+from fraud_pipeline.adapters.database import alert_repository, workflow_repository
 from fraud_pipeline.adapters.database.engine import Database
 from fraud_pipeline.adapters.lake import Lake
 from fraud_pipeline.adapters.model_store import ModelStore
@@ -25,21 +27,26 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         database: dg.ResourceParam[Database],
         model_store: dg.ResourceParam[ModelStore],
     ) -> None:
-        """Rows of the table `alerts`: one a transaction for ever, whatever is scored again."""
+        """Rows of the table `alerts`: one a transaction for ever, whatever is scored again, in its user's open case."""
+        run_id = context.run.run_id
 
         def work(day: date) -> MetadataOfDay:
             scores = lake.read("anomaly_scores", day)
-            features = lake.read("transaction_features", day)
-            if not len(scores):
-                return {"alerts": 0, "new": 0}
-            scored_by = model_store.model(int(scores["model_version"].iloc[0]))
-            raised = core_alerts.raise_alerts(scores, features, scored_by.model, scored_by.feature_references)
-            lineage = scores[["transaction_id", *LINEAGE_COLUMNS]]
-            rows = raised.merge(lineage, on="transaction_id", how="left", validate="one_to_one")
-            new = alert_repository.insert_new(database, rows.assign(event_day=day))
-            levels = raised["risk_level"].value_counts()
-            return {"alerts": len(raised), "new": new, **{str(level): int(n) for level, n in levels.items()}}
+            raised = pd.DataFrame(columns=list(alert_repository.ALERT_COLUMNS))
+            if len(scores):
+                scored_by = model_store.model(int(scores["model_version"].iloc[0]))
+                features = lake.read("transaction_features", day)
+                raised = core_alerts.raise_alerts(scores, features, scored_by.model, scored_by.feature_references)
+                lineage = scores[["transaction_id", *LINEAGE_COLUMNS]]
+                raised = raised.merge(lineage, on="transaction_id", how="left", validate="one_to_one")
+            left = alert_repository.raise_day(
+                database, day, raised.assign(event_day=day), scores, sla_hours=settings.sla_hours, run_id=run_id
+            )
+            levels = {str(level): int(n) for level, n in raised["risk_level"].value_counts().items()}
+            return {"alerts": len(raised), "new": left.new, "rescored": left.rescored, **levels}
 
         for_each_day(context, "alerts", work)
+        escalated = workflow_repository.escalate_overdue(database, utc_now(), settings.sla_hours, run_id=run_id)
+        context.log.info("%d overdue alerts are more urgent now.", escalated)
 
     return [alerts]

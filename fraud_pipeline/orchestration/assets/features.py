@@ -36,34 +36,17 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     ) -> None:
         """The features of each transaction, from events before it and labels known before it."""
         batches = list(batches_of(days_of(context)))
-        activity = TrailingDays(lake, "user_daily_activity", baseline_days, ACTIVITY_COLUMNS)
-        # A day more than the window: it begins within a day, and days of a clock change have 23 hours.
-        recent = TrailingDays(lake, "validated_transactions", features.RISK_WINDOW_DAYS + 1, features.RECENT_COLUMNS)
-        window = features.LABEL_WINDOW_DAYS + labels.MEMORY.days + 1 + max(map(len, batches))
-        known = TrailingDays(lake, "fraud_labels", window, labels.EVENT_COLUMNS)
-        zscores = FraudZScores(lake, settings.time_zone)
+        builder = FeatureBuilder(lake, settings.time_zone, baseline_days, max(map(len, batches)))
 
         for days in batches:
             rows = [lake.read("validated_transactions", day) for day in days]
-            daily, _ = activity.before(days[0])
-            earlier, _ = recent.before(days[0])
-            events, _ = known.through(days[-1])
-            nothing = features.no_history()
-            built = features.build(
-                pd.concat(rows, ignore_index=True),
-                features.History(
-                    nothing.activity if daily is None else daily, nothing.recent if earlier is None else earlier
-                ),
-                zscores.join(labels.changes(labels.no_labels() if events is None else events), days[0]),
-                time_zone=settings.time_zone,
-                baseline_days=baseline_days,
-            )
+            built = builder.build(days, rows)
             ends = np.cumsum([len(part) for part in rows])
             found = lake.days("user_daily_activity")
             for day, end, part in zip(days, ends, rows, strict=True):
                 own = built.iloc[end - len(part) : end].reset_index(drop=True)
                 lake.write("transaction_features", day, own)
-                replace_day(database, features_table, day, own.assign(event_day=day))
+                replace_day(database, features_table, day, own, run_id=context.run.run_id, asset="transaction_features")
                 days_found = sum(day - timedelta(days=back + 1) in found for back in range(baseline_days))
                 figures = {"dagster/partition_row_count": len(own), "days_found": days_found}
                 report(context, "transaction_features", day, figures | {"days_missing": baseline_days - days_found})
@@ -80,6 +63,48 @@ def batches_of(days: Sequence[date]) -> Iterator[list[date]]:
             batch = []
         batch.append(day)
     yield batch
+
+
+class FeatureBuilder:
+    """Builds the features of days from what the lake holds of them and of the days before, while a run walks forward.
+
+    Parameters
+    ----------
+    lake : Lake
+    time_zone : str
+        That of partition days.
+    baseline_days : int
+        Days before a transaction's own that its user's baseline covers.
+    longest : int
+        Most days that are built in one call.
+    """
+
+    def __init__(self, lake: Lake, time_zone: str, baseline_days: int, longest: int = 1) -> None:
+        self._time_zone = time_zone
+        self._baseline_days = baseline_days
+        self._activity = TrailingDays(lake, "user_daily_activity", baseline_days, ACTIVITY_COLUMNS)
+        # A day more than the window: it begins within a day, and days of a clock change have 23 hours.
+        days = features.RISK_WINDOW_DAYS + 1
+        self._recent = TrailingDays(lake, "validated_transactions", days, features.RECENT_COLUMNS)
+        window = features.LABEL_WINDOW_DAYS + labels.MEMORY.days + 1 + longest
+        self._known = TrailingDays(lake, "fraud_labels", window, labels.EVENT_COLUMNS)
+        self._zscores = FraudZScores(lake, time_zone)
+
+    def build(self, days: Sequence[date], rows: Sequence[pd.DataFrame]) -> pd.DataFrame:
+        """Build the features of the transactions of neighbouring days, one frame of rows a day."""
+        daily, _ = self._activity.before(days[0])
+        earlier, _ = self._recent.before(days[0])
+        events, _ = self._known.through(days[-1])
+        nothing = features.no_history()
+        return features.build(
+            pd.concat(rows, ignore_index=True),
+            features.History(
+                nothing.activity if daily is None else daily, nothing.recent if earlier is None else earlier
+            ),
+            self._zscores.join(labels.changes(labels.no_labels() if events is None else events), days[0]),
+            time_zone=self._time_zone,
+            baseline_days=self._baseline_days,
+        )
 
 
 class FraudZScores:

@@ -7,8 +7,9 @@ import pandas as pd
 
 from fraud_pipeline.adapters.database import review_repository
 from fraud_pipeline.adapters.database.engine import Database
+from fraud_pipeline.adapters.database.label_repository import replace_day_labels
 from fraud_pipeline.adapters.lake import Lake
-from fraud_pipeline.adapters.landing_zone import LandingZone
+from fraud_pipeline.adapters.landing_zone import LandingZone, files_digest
 from fraud_pipeline.core import labels
 from fraud_pipeline.core.schema import EVENT_KEYS
 from fraud_pipeline.core.splits import ONE_DAY
@@ -20,11 +21,15 @@ LABEL_LOOKBACK_DAYS = 180
 """How far back the transaction of a newly known label is searched (chargebacks may take 120 days)."""
 
 
+LABEL_FILES = "label_files"
+"""Metadata that says which label files a day was made of, for the sensor that looks for newer ones."""
+
+
 def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     """Declare ``fraud_labels``."""
     maturity = timedelta(days=settings.label_maturity_days)
 
-    @daily_asset(settings, group_name="ingestion", kinds={"parquet"}, deps=["validated_transactions"])
+    @daily_asset(settings, group_name="ingestion", kinds={"parquet", "postgres"}, deps=["validated_transactions"])
     def fraud_labels(
         context: dg.AssetExecutionContext,
         landing_zone: dg.ResourceParam[LandingZone],
@@ -42,6 +47,8 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             return landed_on[day]
 
         def work(day: date) -> MetadataOfDay:
+            # Before they are read, so that one which comes meanwhile is found to be missing.
+            merged_files = files_digest(landing_zone.label_files(day))
             matured_day = day - maturity
             maturing = lake.read_days("validated_transactions", [matured_day], EVENT_KEYS)
             until_today = [matured_day + timedelta(days=n) for n in range(maturity.days)]
@@ -56,6 +63,8 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
                 maturity,
             )
             lake.write("fraud_labels", day, known)
+            event_day = known["event_time"].dt.tz_convert(settings.time_zone).dt.date
+            replace_day_labels(database, day, known.assign(event_day=event_day), run_id=context.run.run_id)
             landed_on.pop(matured_day, None)
             return {
                 "dagster/partition_row_count": len(known),
@@ -63,6 +72,7 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
                 "analyst_labels": int((known["label_source"] == labels.ANALYST).sum()),
                 "matured_unreported": int((known["label_source"] == labels.UNREPORTED).sum()),
                 "unmatched": len(unmatched),
+                LABEL_FILES: merged_files,
                 "unmatched_ids": unmatched["transaction_id"].head(20).tolist(),
             }
 

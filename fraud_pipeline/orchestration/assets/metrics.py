@@ -40,7 +40,7 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
                 high=np.nan,
                 computed_as_of=truth["label_known_at"].max() if len(truth) else pd.Timestamp(day, tz="UTC"),
             )
-            replace_day_metrics(database, day, table)
+            replace_day_metrics(database, day, table, run_id=context.run.run_id)
             return {name: value for name, value in figures.items() if value == value}
 
         for_each_day(context, "model_metrics", work)

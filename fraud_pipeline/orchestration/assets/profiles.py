@@ -45,7 +45,7 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             merged = profiles.merge(daily if daily is not None else lake.read("user_daily_activity", day))
             std = profiles.standard_deviation(merged["n"].to_numpy(np.float64), merged["m2"].to_numpy())
             table = merged.rename(columns={"mean": "mean_amount"}).assign(std_amount=std).drop(columns="m2")
-            upsert_profiles(database, table, day)
+            upsert_profiles(database, table, day, run_id=context.run.run_id)
             return {"users": len(table), "days_found": found, "days_missing": settings.baseline_days - found}
 
         for_each_day(context, "user_profiles", work)

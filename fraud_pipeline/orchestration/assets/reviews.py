@@ -29,7 +29,7 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             rows = drawn[[name for name in alert_repository.ALERT_COLUMNS if name in drawn]].assign(
                 event_day=day, selection="random_sample", reasons="[]", reason_text=reviews.REASON_TEXT
             )
-            new = alert_repository.insert_new(database, rows)
+            new = alert_repository.insert_new(database, rows, run_id=context.run.run_id)
             below = len(scores) - int(scores["is_alert"].sum())
             return {"dagster/partition_row_count": len(drawn), "new": new, "below_threshold": below}
 

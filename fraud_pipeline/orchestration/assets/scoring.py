@@ -44,9 +44,8 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         for day in days_of(context):
             scores = scoring.score(lake.read("transaction_features", day), champion.model).assign(**lineage)
             lake.write("anomaly_scores", day, scores)
-            replace_day(
-                database, scores_table, day, scores.drop(columns=["merchant_id", "amount"]).assign(event_day=day)
-            )
+            rows = scores.drop(columns=["merchant_id", "amount"])
+            replace_day(database, scores_table, day, rows, run_id=context.run.run_id, asset="anomaly_scores")
             all_scores.append(scores["anomaly_score"].to_numpy())
             report(
                 context,

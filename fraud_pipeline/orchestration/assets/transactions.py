@@ -1,19 +1,23 @@
 """Raw file → typed rows and rejects."""
 
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 
 import dagster as dg
 
 from fraud_pipeline.adapters.database.day_repository import replace_day
 from fraud_pipeline.adapters.database.engine import Database
+from fraud_pipeline.adapters.database.partitions import create_partitions, detach_partitions
+from fraud_pipeline.adapters.database.reject_repository import replace_day_rejects
 from fraud_pipeline.adapters.database.tables import transactions as transactions_table
 from fraud_pipeline.adapters.lake import Lake
 from fraud_pipeline.adapters.landing_zone import LandingZone
 from fraud_pipeline.core import transactions
-from fraud_pipeline.orchestration.assets.daily import DAILY_POOL, OWNERS, daily_asset
+from fraud_pipeline.orchestration.assets.daily import DAILY_POOL, OWNERS, daily_asset, retry_transient
 from fraud_pipeline.orchestration.partitions import MetadataOfDay, daily_partitions, days_of, for_each_day, report
 from fraud_pipeline.settings import Settings
+
+MONTH_AHEAD = timedelta(days=31)
 
 
 def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
@@ -46,8 +50,8 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             dg.AssetSpec(
                 "rejected_transactions",
                 deps=[raw_transactions],
-                description="Rows that could not be used, each with the reason, its file and row number.",
-                kinds={"parquet"},
+                description="Rows that could not be used, each with the reason, its file and row number; also a table.",
+                kinds={"parquet", "postgres"},
                 owners=OWNERS,
             ),
         ],
@@ -64,16 +68,19 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             )
         ],
     )
+    @retry_transient
     def validate_transactions(
         context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], database: dg.ResourceParam[Database]
     ) -> Iterator[dg.MaterializeResult[None]]:
         worst = 0.0
+        run_id = context.run.run_id
         for day in days_of(context):
             raw = lake.read("raw_transactions", day)
             valid, rejected = transactions.validate(raw, day, settings.time_zone, max_amount=settings.max_amount)
             lake.write("validated_transactions", day, valid)
             lake.write("rejected_transactions", day, rejected)
-            replace_day(database, transactions_table, day, valid.assign(event_day=day))
+            replace_day(database, transactions_table, day, valid, run_id=run_id, asset="validated_transactions")
+            replace_day_rejects(database, day, rejected, run_id=run_id)
             rate = len(rejected) / len(raw) if len(raw) else 0.0
             worst = max(worst, rate)
             report(
@@ -91,6 +98,7 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             )
         yield dg.MaterializeResult(
             asset_key="validated_transactions",
+            metadata=keep_months(database, days_of(context)[-1], settings.retention_days),
             check_results=[
                 dg.AssetCheckResult(
                     check_name="reject_rate",
@@ -102,3 +110,11 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         yield dg.MaterializeResult(asset_key="rejected_transactions")
 
     return [raw_transactions, validate_transactions]
+
+
+def keep_months(database: Database, newest: date, retention_days: int) -> MetadataOfDay:
+    """Make the months ahead of a day, so that whoever decides or scores then finds them, and detach the old ones."""
+    with database.begin() as connection:
+        create_partitions(connection, newest, newest + MONTH_AHEAD)
+    with database.begin() as connection:
+        return {"months_detached": detach_partitions(connection, newest - timedelta(days=retention_days))}
