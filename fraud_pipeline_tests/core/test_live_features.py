@@ -1,7 +1,7 @@
 """Features of single transactions from the histories of their entities: those of a rebuild, bit by bit."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -31,7 +31,7 @@ class World(NamedTuple):
     merchants: dict[str, EntityHistory]
     time_zone: str
 
-    def live(self, positions: ArrayLike, contexts: ArrayLike, **changed: Any) -> np.ndarray:
+    def live(self, positions: ArrayLike, contexts: ArrayLike, **changed: np.ndarray) -> np.ndarray:
         """Features of some of the rows, which the histories hold as well."""
         chosen = self.rows.iloc[np.asarray(positions)]
         live = live_rows(chosen, contexts, list(self.users), list(self.merchants), self.time_zone)

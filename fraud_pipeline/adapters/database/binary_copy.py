@@ -91,7 +91,8 @@ def _numbers(values: "pa.Array", kind: TypeEngine[Any]) -> NDArray[Any] | None:
                 plain = values.cast(read_as).fill_null(0).to_numpy(zero_copy_only=False)
             except pa.ArrowInvalid:  # too large
                 return None
-            return (plain - zero).astype(dtype) if zero else plain.astype(dtype)
+            numbers: NDArray[Any] = (plain - zero if zero else plain).astype(dtype)
+            return numbers
     return None
 
 
