@@ -85,7 +85,9 @@ def _measure(settings: Settings) -> str:
     rows["event_time"] = rows["event_time"].dt.to_pydatetime().tolist()
     sent = [TransactionIn.model_validate(row) for row in rows.to_dict("records")]
     bodies = [each.model_dump_json().encode() for each in sent]
-    batch = [json.dumps({"transactions": [json.loads(body) for body in bodies]}).encode()]
+    together = {"transactions": [json.loads(body) for body in bodies]}
+    batch = [json.dumps(together).encode()]
+    scores_only = [json.dumps(together | {"reasons": False}).encode()]
     lines = [
         "| task | p50 | p95 | p99 | transactions/s | server's CPU a transaction |",
         "|---|---:|---:|---:|---:|---:|",
@@ -104,7 +106,8 @@ def _measure(settings: Settings) -> str:
             (f"/detect, {PER_SECOND}/s", 1, steadily),
             (f"/detect, {CLIENTS} clients", 1, lambda: at_most("/detect", bodies, CLIENTS)),
             (f"{whole}, 1 client", len(sent), lambda: at_most("/detect/batch", batch, 1)),
-            (f"{whole}, 2 clients", len(sent), lambda: at_most("/detect/batch", batch, 2)),
+            (f"{whole}, without reasons, 1 client", len(sent), lambda: at_most("/detect/batch", scores_only, 1)),
+            (f"{whole}, without reasons, 2 clients", len(sent), lambda: at_most("/detect/batch", scores_only, 2)),
         )
         for task, size, run in tasks:
             before = sum(server.cpu_times()[:2])

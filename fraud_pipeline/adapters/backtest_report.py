@@ -56,9 +56,12 @@ def require_writable(output: Path) -> None:
     ConfigurationError
         The folder cannot be written.
     """
+    is_new = not output.exists()
     probe = storage.open_root(str(output)) / "report.writable"
     storage.publish(probe, b"")
     storage.remove(probe)
+    if is_new:
+        output.rmdir()
 
 
 def _long(report: BacktestReport) -> pd.DataFrame:

@@ -20,6 +20,7 @@ class BatchIn(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     transactions: list[TransactionIn] = Field(min_length=1, description="Each transaction_id once, in any order.")
+    reasons: bool = Field(True, description="Whether alerts get reasons, which take longer than their scores.")
 
 
 class BatchOut(BaseModel):
@@ -86,12 +87,14 @@ async def detect_batch(request: Request) -> Response:
             422, "batch-too-large", f"The batch has {len(transactions):,} transactions: send at most {most:,} at once."
         )
     _require_distinct(transactions)
-    detections = await _detect(request, transactions, ["body", "transactions"])
+    detections = await _detect(request, transactions, ["body", "transactions"], explain=batch.reasons)
     listed = await run_sync(_DETECTIONS.dump_json, detections)
     return Response(b'{"detections":' + listed + b"}", media_type="application/json")
 
 
-async def _detect(request: Request, transactions: list[TransactionIn], where: list[str]) -> list[Detection]:
+async def _detect(
+    request: Request, transactions: list[TransactionIn], where: list[str], *, explain: bool = True
+) -> list[Detection]:
     state = request.app.state
     _require_plausible(transactions, state.settings.max_amount, where)
     if not state.detection.ready():
@@ -101,7 +104,7 @@ async def _detect(request: Request, transactions: list[TransactionIn], where: li
             "No model is loaded: it still loads, or none was trained yet; GET /health says which.",
             headers={"Retry-After": str(RETRY_SECONDS)},
         )
-    detections: list[Detection] = await state.detection.detect_async(transactions)
+    detections: list[Detection] = await state.detection.detect_async(transactions, explain=explain)
     state.metrics.count_detections(Counter(each.risk_level for each in detections))
     return detections
 

@@ -77,7 +77,7 @@ class Detection(BaseModel):
     isolation_forest_score: float = Field(description="Detector score; higher is more anomalous.")
     local_outlier_factor_score: float = Field(description="Detector score; higher is more anomalous.")
     feedback_classifier_score: float | None = Field(description="Score learnt from labels; null before labels arrive.")
-    reasons: list[dict[str, Any]] = Field(description="Reasons for the score, strongest first.")
+    reasons: list[dict[str, Any]] = Field(description="Reasons for the score of an alert, strongest first; else none.")
     reason_text: str = Field(description="The reasons as a sentence.")
     model_version: str = Field(description="Version of the model that scored.")
     threshold_version: str = Field(description="Version of the calibrated threshold.")

@@ -13,9 +13,10 @@ from sqlalchemy import Table, event, func, select, text
 from sqlalchemy.engine import Connection
 
 from fraud_pipeline.adapters.database import day_repository
-from fraud_pipeline.adapters.database.bulk import read_frame
+from fraud_pipeline.adapters.database.bulk import copy_frame, read_frame
 from fraud_pipeline.adapters.database.engine import Database
 from fraud_pipeline.adapters.database.metrics_repository import replace_day_metrics
+from fraud_pipeline.adapters.database.partitions import create_partitions
 from fraud_pipeline.adapters.database.tables import (
     anomaly_scores,
     model_metrics,
@@ -215,6 +216,24 @@ def test_rounded_amounts_come_back_from_the_database_bit_by_bit(database: Databa
     rounded = round_amounts(pd.Series(amounts))
     replace_day(database, transactions, DAY, day_of_transactions(len(amounts)).assign(amount=rounded))
     assert stored(database, transactions)["amount"].tolist() == rounded.tolist()
+
+
+def test_day_is_replaced_quickly_although_statistics_call_its_table_empty(
+    database: Database, database_url: str
+) -> None:
+    # As when PostgreSQL gathers them by itself while a large day is being copied in.
+    day = day_of_scores(20_000)
+    with database.begin() as connection:
+        create_partitions(connection, DAY, DAY)
+    with database.begin() as connection:
+        copy_frame(connection, anomaly_scores, day.assign(event_day=DAY))
+        with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as beside:
+            beside.execute(text("VACUUM ANALYZE anomaly_scores_y2026m03"))
+    # A loop over the rows of both tables takes more than a minute.
+    limited = Database(f"{database_url}&options=-c%20statement_timeout%3D15000")
+    replace_day(limited, anomaly_scores, DAY, day.assign(confidence=0.25))
+    limited.dispose()
+    assert (stored(database, anomaly_scores)["confidence"] == 0.25).all()
 
 
 def test_callers_of_the_same_day_at_once_leave_one_frame_whole(database: Database) -> None:

@@ -45,6 +45,16 @@ def test_batch_gives_one_answer_each_in_order(scorer: httpx.Client) -> None:
     assert [each["transaction_id"] for each in answer.json()["detections"]] == ids
 
 
+def test_a_batch_without_reasons_differs_in_nothing_else(scorer: httpx.Client) -> None:
+    rows = [TRANSACTION | {"transaction_id": f"n{amount}", "amount": amount} for amount in (1.0, 50_000.0)]
+    explained, plain = (
+        scorer.post("/detect/batch", json={"transactions": rows, "reasons": each}).json()["detections"]
+        for each in (True, False)
+    )
+    assert any(each["reasons"] for each in explained)
+    assert plain == [each | {"reasons": [], "reason_text": ""} for each in explained]
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -159,7 +159,7 @@ def lab(production: Production, delivery: Delivery, folder: Path) -> Lab:
     corrected = landing / f"transactions_{CORRECTED}.csv"
     corrected.write_bytes(b"".join(corrected.read_bytes().splitlines(keepends=True)[:-20]))
     with psycopg.connect(f"{production.postgres.url}/postgres", autocommit=True) as session:
-        create = "CREATE DATABASE {} TEMPLATE fraud_pipeline"
+        create = "CREATE DATABASE {} TEMPLATE fraud_pipeline STRATEGY file_copy"
         session.execute(sql.SQL(create).format(sql.Identifier(TEMPLATE)))
     lab = Lab(folder / "faults", base, production, TEMPLATE)
     with lab.trial("first") as trial:  # makes Dagster's own tables, and the code that numba compiles

@@ -48,7 +48,7 @@ class Outcome:
 
     def verify(self) -> None:
         """Fail unless the fault left nothing that a run again did not put right, and said what was wrong."""
-        assert not self.torn, "something half-done was to be seen"
+        assert not self.torn, f"half-done: {self.torn}"
         assert not self.differences, self.unlike
         assert not self.duplicates
         assert not self.leftovers

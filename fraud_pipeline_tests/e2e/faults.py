@@ -17,6 +17,7 @@ import pandas as pd
 import psycopg
 from psycopg import sql
 
+from fraud_pipeline.adapters.database.statistics_repository import ALERT_METRICS
 from fraud_pipeline_tests.e2e.deployment import COMMAND, Deployment
 from fraud_pipeline_tests.e2e.production import BUCKET, Production
 from fraud_pipeline_tests.e2e.servers import ObjectStore
@@ -39,6 +40,11 @@ OF_A_RUN: Final = frozenset(
 """Columns that name a run, its time, or a number that counts attempts as well: they differ from run to run."""
 JOURNALS: Final = frozenset({"pipeline_runs", "alert_events", "alembic_version"})
 """Tables that keep a row for each attempt."""
+
+
+_ALERT_METRICS: Final = sql.SQL("(t.metric = any({}))::text").format(sql.Literal(list(ALERT_METRICS)))
+WRITERS: Final = {"alerts": sql.SQL("t.selection"), "model_metrics": _ALERT_METRICS}
+"""Tables of which two assets write the same day, one after the other: what tells their rows apart."""
 
 
 class Files(Protocol):
@@ -155,10 +161,13 @@ def _digests_of_tables(database_url: str) -> dict[str, str]:
             if table in JOURNALS:
                 continue
             query = sql.SQL(
-                "select coalesce(day, ''), md5(string_agg(content, ' ' order by content)) from (select {} as day, "
+                "select day, md5(string_agg(content, ' ' order by content)) from (select {} as day, "
                 "(to_jsonb(t) - %s::text[])::text as content from {} t) as rows group by day"
             ).format(
-                sql.SQL("t.{}::text").format(sql.Identifier(day)) if day else sql.SQL("null::text"),
+                sql.SQL("concat_ws(' ', {}, {})").format(
+                    sql.SQL("t.{}").format(sql.Identifier(day)) if day else sql.SQL("''"),
+                    WRITERS.get(table, sql.SQL("null")),
+                ),
                 sql.Identifier(table),
             )
             digests |= {f"table {table} {each}": text for each, text in session.execute(query, [sorted(OF_A_RUN)])}
@@ -167,12 +176,12 @@ def _digests_of_tables(database_url: str) -> dict[str, str]:
 
 def unlike(part: str, database_url: str, other_url: str) -> list[str]:
     """List rows of a part of a table, as in :class:`Snapshot`, that are in one database only."""
-    _, table, *day = part.split(" ")
+    _, table, day, *_ = [*part.split(" "), ""]
     query = sql.SQL("select (to_jsonb(t) - %s::text[])::text from {} t").format(sql.Identifier(table))
     found = []
     for url in (database_url, other_url):
         with psycopg.connect(url) as session:
-            found.append({row[0] for row in session.execute(query, [sorted(OF_A_RUN)]) if "".join(day) in row[0]})
+            found.append({row[0] for row in session.execute(query, [sorted(OF_A_RUN)]) if day in row[0]})
     return sorted(found[0] ^ found[1])
 
 
@@ -264,7 +273,9 @@ class Lab:
         identifier = sql.Identifier(name)
         server = self.production.postgres.url
         with psycopg.connect(f"{server}/postgres", autocommit=True) as session:
-            session.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(identifier, sql.Identifier(self.template)))
+            # The other strategy copies sequences so that they go back to where they were if the server then crashes.
+            create = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
+            session.execute(create.format(identifier, sql.Identifier(self.template)))
         try:
             yield f"{server}/{name}"
         finally:

@@ -153,13 +153,17 @@ def test_killed_at_any_moment_and_run_again_the_day_is_whole_and_no_decision_is_
     assert before[1:4] == ("closed", "confirmed_fraud", "ada")
     assert before[-1] == 1
     killed = 0
+    seconds = undisturbed
     seen: set[int] = set()
-    for variant in range(1, KILLS + 1):
+    for variant in range(1, 3 * KILLS):
+        if killed == KILLS:
+            break
         held = variants(database)
         process = begin(database_url, variant, f"killed-{variant}")
-        time.sleep(undisturbed * variant / KILLS)
+        time.sleep(seconds * killed / KILLS)
         process.kill()
         process.join()
+        # On a busy machine it may have been done already.
         killed += process.exitcode != 0
         # The server notices that its client is gone when it next writes or reads.
         wait_until_alone(database)
@@ -173,16 +177,18 @@ def test_killed_at_any_moment_and_run_again_the_day_is_whole_and_no_decision_is_
             assert (found != held[table]) == (table in written), (table, found, written)
         assert decision(database) == before
 
+        start = time.monotonic()
         again = begin(database_url, variant, f"again-{variant}")
         again.join()
+        seconds = time.monotonic() - start
         assert again.exitcode == 0
         assert tuple(recorded(database, f"again-{variant}")) == ASSETS
         assert recorded(database, f"again-{variant}")["transactions"] == count(database, transactions) == ROWS + variant
         assert count(database, anomaly_scores) == ROWS + variant
         assert count(database, alerts) == ALERTS + variant
         assert decision(database) == before
-    # Kills fell into the work, and into different parts of it.
-    assert killed >= 20
+    # They fell into different parts of the work.
+    assert killed == KILLS
     assert len(seen) >= 3
 
 

@@ -210,5 +210,5 @@ def test_no_argument_of_a_process_holds_a_secret(production: Production, failure
     """Every user of the machine can read them."""
     text = "\n".join(failures.arguments)
     assert found(secrets_of(production), "arguments", text.encode()) == []
-    for program in ("dagster-webserver", "dagster-daemon", "execute_run", "mlflow", "postgres"):
+    for program in ("dagster-webserver", "dagster-daemon", "mlflow", "postgres"):
         assert program in text

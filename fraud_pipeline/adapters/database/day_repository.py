@@ -3,7 +3,7 @@
 from datetime import date, timedelta
 
 import pandas as pd
-from sqlalchemy import ColumnElement, Connection, Table, and_, delete, exists, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Table, and_, delete, exists, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 
 from fraud_pipeline.adapters.database.bulk import copy_frame, require_frame, stage_frame
@@ -78,6 +78,9 @@ def _merge(connection: Connection, table: Table, rows: pd.DataFrame, owned: Colu
     key = [column.name for column in table.primary_key]
     rest = [column.name for column in table.columns if column.name not in key]
     staging = stage_frame(connection, table, rows)
+    # Statistics of a table that has just been filled may say that it is empty, and a loop over the rows of both
+    # tables would take hours then; a hash of one of them takes seconds whatever they say.
+    connection.execute(select(func.set_config("enable_nestloop", "off", True)))
     same_row = and_(*(staging.c[name] == table.c[name] for name in key))
     connection.execute(delete(table).where(owned, ~exists().where(same_row)))
     upsert = insert(table).from_select(staging.columns.keys(), select(staging))
