@@ -42,7 +42,7 @@ clean: stop ## Remove all state of the demo
 	@rm -rf "$${FRAUD_PIPELINE_HOME:-.fraud_pipeline}"
 
 test: dev ## The whole test suite
-	$(BIN)/pytest --cov --cov-report=term --cov-fail-under=90
+	$(BIN)/pytest -n auto --dist loadfile --cov --cov-report=term --cov-fail-under=90
 	@$(BIN)/coverage report --include='fraud_pipeline/core/*' --fail-under=95 --format=total >/dev/null \
 		|| { echo "core is covered by less than 95 %"; exit 1; }
 

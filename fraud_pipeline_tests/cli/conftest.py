@@ -165,13 +165,13 @@ def levels_kept() -> Iterator[None]:
 
 
 def rows_of(url: str) -> Rows:
-    """Read all rows of all tables of a database, without the runs that wrote them.
+    """Read all rows of all tables of a database, without the runs that wrote them and the time of figures.
 
     A run that fails later has written the first tables of its days again.
     """
     with psycopg.connect(libpq_url(url)) as session:
         tables = session.execute("select tablename from pg_tables where schemaname = 'public' order by 1").fetchall()
-        rows = "select to_jsonb(each) - 'run_id' from {} as each"
+        rows = "select to_jsonb(each) - '{{run_id,computed_as_of}}'::text[] from {} as each"
         return {
             name: sorted(session.execute(sql.SQL(rows).format(sql.Identifier(name))).fetchall(), key=repr)
             for (name,) in tables
