@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from io import StringIO
 from pathlib import Path
-from typing import IO
+from typing import IO, LiteralString
 
 import psycopg
 import pytest
@@ -22,6 +22,7 @@ from sqlalchemy import make_url
 
 from fraud_pipeline.adapters.lake import Lake
 from fraud_pipeline.cli import main
+from fraud_pipeline.cli.console import console
 from fraud_pipeline.settings import Settings
 from fraud_pipeline_tests.conftest import libpq_url
 
@@ -83,6 +84,8 @@ class Deployment:
     def run(self, *arguments: object, stdout: IO[str] | None = None) -> Result:
         """Run the command in this process."""
         out, err = StringIO(), StringIO()
+        with redirect_stdout(StringIO()):
+            console.print(end="")  # what an earlier command could not print to a stream that was closed
         with (
             configured(self.home, self.variables) as patch,
             levels_kept(),
@@ -141,6 +144,19 @@ class Deployment:
         assert url is not None
         return rows_of(url.get_secret_value())
 
+    @property
+    def content(self) -> Rows:
+        """The same without which runs wrote them and when figures were computed.
+
+        A run that fails later has written the first tables of its days again.
+        """
+        url = self.settings.database_url
+        assert url is not None
+        rows = _rows(
+            url.get_secret_value(), "select to_jsonb(each) - '{{run_id,computed_as_of}}'::text[] from {} as each"
+        )
+        return {name: rows[name] for name in rows if name != "pipeline_runs"}
+
 
 @contextmanager
 def configured(home: Path, variables: Mapping[str, str]) -> Iterator[pytest.MonkeyPatch]:
@@ -165,17 +181,16 @@ def levels_kept() -> Iterator[None]:
 
 
 def rows_of(url: str) -> Rows:
-    """Read all rows of all tables of a database, without the runs that wrote them and the time of figures.
+    """Read all rows of all tables of a database."""
+    return _rows(url, "select * from {}")
 
-    A run that fails later has written the first tables of its days again.
-    """
+
+def _rows(url: str, statement: LiteralString) -> Rows:
     with psycopg.connect(libpq_url(url)) as session:
         tables = session.execute("select tablename from pg_tables where schemaname = 'public' order by 1").fetchall()
-        rows = "select to_jsonb(each) - '{{run_id,computed_as_of}}'::text[] from {} as each"
         return {
-            name: sorted(session.execute(sql.SQL(rows).format(sql.Identifier(name))).fetchall(), key=repr)
+            name: sorted(session.execute(sql.SQL(statement).format(sql.Identifier(name))).fetchall(), key=repr)
             for (name,) in tables
-            if name != "pipeline_runs"
         }
 
 

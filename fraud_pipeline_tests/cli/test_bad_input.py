@@ -186,13 +186,13 @@ def test_a_damaged_file_of_the_lake_is_named_and_the_database_stays_as_it_is(
 ) -> None:
     file = tmp_path / "lake" / dataset / f"{day}.parquet"
     file.write_bytes(file.read_bytes()[:-100])
-    before = damaged.rows
+    before = damaged.content
     assert_refused(damaged.run(*arguments), f"{dataset} of {day} is damaged", "delete it and materialise it again")
-    assert damaged.rows == before
+    assert damaged.content == before
 
 
 def test_an_altered_model_file_is_never_scored_with(walk: Walk) -> None:
-    before = walk.deployment.rows
+    before = walk.deployment.content
     files = sorted((walk.deployment.home / "artefacts").rglob("estimator.skops"))
     content = files[0].read_bytes()
     try:
@@ -201,7 +201,7 @@ def test_an_altered_model_file_is_never_scored_with(walk: Walk) -> None:
     finally:
         files[0].write_bytes(content)
     assert_refused(refused, "do not match the digest", "train and register the model again")
-    assert walk.deployment.rows == before
+    assert walk.deployment.content == before
 
 
 # Settings
