@@ -46,6 +46,13 @@ def test_alerts_of_a_card_holder_join_the_open_case_and_lift_its_priority(databa
     assert case_of(database, 2)["version"] == 1
 
 
+def test_many_days_of_one_run_raise_their_alerts_over_the_same_connection(database: Database) -> None:
+    # From the sixth time on the driver prepares a statement; PostgreSQL plans it without its values five times later.
+    for number in range(14):
+        put(database, f"t{number}", user_id="u1")
+    assert {alert(database, n)["case_id"] for n in range(1, 15)} == {1}
+
+
 def test_a_case_is_opened_anew_after_the_last_one_was_closed(database: Database) -> None:
     put(database, "a")
     close_alert(database, 1, "false_positive", "ada")

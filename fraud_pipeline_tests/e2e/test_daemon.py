@@ -61,7 +61,7 @@ def test_schedules_and_sensors_are_on(dagster: Dagster) -> None:
     )
 
 
-def test_a_new_file_is_prepared_and_files_beside_a_broken_one_go_on(
+def test_a_new_file_is_scored_and_files_beside_a_broken_one_go_on(
     dagster: Dagster, prepared: Prepared, delivery: Delivery
 ) -> None:
     deployment = prepared.deployment
@@ -72,9 +72,9 @@ def test_a_new_file_is_prepared_and_files_beside_a_broken_one_go_on(
 
     for day in (good, other):
         (run,) = dagster.finished(of(day))
-        assert (run["jobName"], run["status"]) == ("prepare_transactions", "SUCCESS")
-        assert len(deployment.lake.read("transaction_features", day)) > 300
-        assert not deployment.lake.exists("anomaly_scores", day)
+        # Its night is over, so nothing else would score it.
+        assert (run["jobName"], run["status"]) == ("score_nightly", "SUCCESS")
+        assert len(deployment.lake.read("anomaly_scores", day)) > 300
 
     attempts = dagster.finished(of(broken))
     assert {run["status"] for run in attempts} == {"FAILURE"}
@@ -89,7 +89,7 @@ def test_a_new_file_is_prepared_and_files_beside_a_broken_one_go_on(
 
 def notifications(deployment: Deployment) -> list[str]:
     log = (deployment.home / "logs" / "daemon.log").read_text()
-    return re.findall(r"run \S+ of prepare_transactions \(.*\) failed: .*", log)
+    return re.findall(r"run \S+ of score_nightly \(.*\) failed: .*", log)
 
 
 def test_a_corrected_file_scores_its_day_again_and_the_same_bytes_do_nothing(
@@ -144,7 +144,7 @@ def test_a_back_fill_of_thirty_days_is_one_run_with_the_figures_of_each_day(
     wait_for(lambda: [run for run in dagster.runs(tags) if run["startTime"]], "the run has started", seconds=60)
     land(prepared.deployment, arriving, file_of(delivery, arriving))
     (run,) = dagster.finished(tags)
-    assert run["status"] == "SUCCESS"
+    assert run["status"] == "SUCCESS", dagster.failure(run["id"])
     for asset in DAILY:
         figures = dagster.materialisations(asset, run["id"])
         assert sorted(figures) == [day.isoformat() for day in days], asset

@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from typing import Any, Final, NamedTuple
 
 import pandas as pd
-from sqlalchemy import ColumnElement, Connection, Table, and_, case, cast, exists, func, literal, null, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, case, cast, exists, func, literal, null, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from fraud_pipeline.adapters.database.alert_tables import alerts, cases
@@ -268,7 +268,8 @@ def _open_cases(
     connection.execute(
         statement.on_conflict_do_update(
             index_elements=["user_id"],
-            index_where=cases.c.status == "open",
+            # As text: a statement that the driver prepares has a parameter there, which names no index.
+            index_where=text("status = 'open'"),
             set_={
                 "version": cases.c.version + 1,
                 "priority": func.least(cases.c.priority, statement.excluded.priority),
