@@ -174,8 +174,8 @@ def _clear_leftovers(folder: int, path: Path) -> None:
 
 
 def _whole(path: UPath) -> bytes:
-    # Opened as a file, an object would cost a second request for its size.
-    data: bytes = path.read_bytes() if _is_local(path) else path.fs.cat_file(path.path)
+    # Opened as a file, or in several parts at once, an object would cost a second request for its size.
+    data: bytes = path.read_bytes() if _is_local(path) else path.fs.cat_file(path.path, max_concurrency=1)
     return data
 
 

@@ -1,6 +1,7 @@
 """An object store that fails: the client tries again, and what stays is a sentence and the file as it was."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from s3fs import S3FileSystem
@@ -32,6 +33,16 @@ def test_a_request_that_fails_once_is_made_again(proxy: HttpProxy, bucket: str, 
         action()
         assert proxy.spoilt == 1
     assert storage.read(path) == b"new" * 1000
+
+
+def test_an_object_is_read_or_missed_by_one_request(proxy: HttpProxy, bucket: str) -> None:
+    root = storage.open_root(f"s3://{bucket}")
+    storage.publish(root / "file", b"content")
+    for name in ("file", "missing"):
+        proxy.set(None)
+        with suppress(FileNotFoundError):
+            storage.read(root / name)
+        assert proxy.requests == 1, name
 
 
 @pytest.mark.parametrize("kind", ["lost", "truncated"])

@@ -194,17 +194,15 @@ class Dagster:
             if event["runId"] == run_id
         }
 
-    def checks(self, asset: str) -> dict[str, str]:
-        """Outcome of each check of an asset, as last executed."""
-        (node,) = self.query(
-            "query($keys: [AssetKeyInput!]) {assetNodes(assetKeys: $keys) {assetChecksOrError {... on AssetChecks {"
-            "checks {name executionForLatestMaterialization {status}}}}}}",
-            keys=[{"path": [asset]}],
+    def check(self, asset: str, name: str, run_id: str) -> list[bool]:
+        """Whether a check of an asset passed in a run, once for each time that it was evaluated."""
+        executions = self.query(
+            "query($key: AssetKeyInput!, $name: String!) {assetCheckExecutions(assetKey: $key, checkName: $name, "
+            "limit: 200) {runId evaluation {success}}}",
+            key={"path": [asset]},
+            name=name,
         )
-        return {
-            check["name"]: (check["executionForLatestMaterialization"] or {"status": "NONE"})["status"]
-            for check in node["assetChecksOrError"]["checks"]
-        }
+        return [each["evaluation"]["success"] for each in executions if each["runId"] == run_id and each["evaluation"]]
 
     def failure(self, run_id: str) -> str:
         """Messages of the errors of a run, causes included."""

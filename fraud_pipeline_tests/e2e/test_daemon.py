@@ -149,7 +149,9 @@ def test_a_back_fill_of_thirty_days_is_one_run_with_the_figures_of_each_day(
         figures = dagster.materialisations(asset, run["id"])
         assert sorted(figures) == [day.isoformat() for day in days], asset
         assert all(figures.values()), asset
-    assert dagster.checks("validated_transactions")["reject_rate"] == "SUCCEEDED"
+    passed = dagster.check("validated_transactions", "reject_rate", run["id"])
+    assert passed
+    assert all(passed)
     rows = [
         day["dagster/partition_row_count"] for day in dagster.materialisations("anomaly_scores", run["id"]).values()
     ]
