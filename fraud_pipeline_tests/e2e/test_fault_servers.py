@@ -178,11 +178,15 @@ def test_a_killed_run_worker_is_followed_by_a_retry(
 
     pid = wait_for(worker, "a worker runs the new day", seconds=240)
     assert pid is not None
-    time.sleep(2)
     start = time.monotonic()
     os.kill(pid, signal.SIGKILL)
-    runs = production_dagster.finished({"dagster/partition": day.isoformat()}, seconds=240)
-    assert [run["status"] for run in runs] == ["SUCCESS", "FAILURE"]
+
+    def statuses() -> list[object]:
+        return [run["status"] for run in runs_of(production_dagster, day)]
+
+    # The failed run is known for some seconds before its retry is.
+    wait_for(lambda: "SUCCESS" in statuses(), "a retry succeeds", seconds=240)
+    assert statuses() == ["SUCCESS", "FAILURE"]
     assert rows_of(production, day) > 300
     outcome = Outcome("worker of the daemon killed", f"retried and done {time.monotonic() - start:.0f} s later")
     record_property("fault", f"{outcome.name:<32}{outcome.moment}")
