@@ -43,12 +43,23 @@ def open_database(settings: Settings, role: str | None = PIPELINE_ROLE, pool_siz
         server.start()
         url = server.url(EMBEDDED_DATABASE)
         owner = Database(url)
-        owner.upgrade()
-        keep_time_zone(owner, settings.time_zone)
+        upgrade_database(owner, settings)
     if role is None:
         return owner
     owner.dispose()
     return Database(url, role, pool_size)
+
+
+def upgrade_database(owner: Database, settings: Settings) -> None:
+    """Bring a database to the schema of this code, and tell it in which zone days begin.
+
+    Raises
+    ------
+    DatabaseError
+        It cannot be reached, belongs to a newer version, or the login may not change it.
+    """
+    owner.upgrade()
+    keep_time_zone(owner, settings.time_zone)
 
 
 def open_landing_zone(settings: Settings) -> LandingZone:

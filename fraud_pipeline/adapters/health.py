@@ -157,7 +157,7 @@ def champion(models: ModelStore) -> Check:
             return Check(
                 name, "warning", "there is none yet, so nothing is scored", "Train one: `fraud-pipeline train`."
             )
-        since = next((move.at for move in reversed(models.history()) if move.version == stored.version.version), None)
+        since = models.champion_since(stored.version.version)
         age = "" if since is None else f", champion for {(clock.utc_now() - since).days} days"
         return f"version {stored.version.version} loads, SHA-256 {stored.version.sha256[:12]}… matches{age}"
 

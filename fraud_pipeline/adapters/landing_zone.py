@@ -81,6 +81,7 @@ class Survey:
 
     files: tuple[LandedFile, ...]
     problems: tuple[LandingProblem, ...]
+    sources: Mapping[str, Source]
 
 
 class LandingZone:
@@ -117,6 +118,7 @@ class LandingZone:
         """
         files: list[LandedFile] = []
         problems: list[LandingProblem] = []
+        sources: dict[str, Source] = {}
         for folder in storage.list_folders(self.root):
             description = self.root / folder / "source.yaml"
             try:
@@ -125,7 +127,7 @@ class LandingZone:
             except FileNotFoundError:
                 continue
             try:
-                source = _described(data, description)
+                sources[folder] = source = _described(data, description)
             except ConfigurationError as error:
                 digest = hashlib.sha256(data).hexdigest()
                 problems.append(LandingProblem(f"{folder}/source.yaml", digest, str(error)))
@@ -136,7 +138,7 @@ class LandingZone:
                     files.append(LandedFile(folder, key, source.day_of(file.key), file.etag))
                 except InputFileError as error:
                     problems.append(LandingProblem(key, file.etag, f"{folder}/transactions/{error}"))
-        return Survey(tuple(files), tuple(problems))
+        return Survey(tuple(files), tuple(problems), sources)
 
     def transaction_files(self, day: date | None = None) -> list[LandedFile]:
         """List the transaction files, of `day` or of all days, by source and name.
@@ -148,8 +150,10 @@ class LandingZone:
         InputFileError
             All days are asked for, and a file has no day in its name.
         """
-        self.sources()
         found = self.survey()
+        for problem in found.problems:
+            if problem.key.count("/") == 1:  # a description; files lie deeper
+                raise ConfigurationError(problem.message)
         if day is None and found.problems:
             raise InputFileError(found.problems[0].message)
         return [file for file in found.files if day in (None, file.day)]
@@ -205,9 +209,8 @@ class LandingZone:
             raise InputFileError(
                 f"No transaction file for {day} in {self.root}: ingest one, or check the day in its name.{others}"
             )
-        sources = {file.source: self._source(file.source) for file in files}
         try:
-            frames = [self._read_file(file, sources[file.source]) for file in files]
+            frames = [self._read_file(file, found.sources[file.source]) for file in files]
         except InputFileError:
             self._require_unchanged(files)  # the better explanation
             raise

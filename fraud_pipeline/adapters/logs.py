@@ -37,7 +37,7 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
-            **_of_run(record),
+            **self.context(record),
         }
         if record.exc_info:
             fields["trace"] = self.formatException(record.exc_info)
@@ -45,6 +45,10 @@ class JsonFormatter(logging.Formatter):
             name: redacted(value, self._secrets) if isinstance(value, str) else value for name, value in fields.items()
         }
         return json.dumps(shown, ensure_ascii=False, default=str)
+
+    def context(self, record: logging.LogRecord) -> dict[str, Any]:
+        """Give the fields that tell what a record belongs to."""
+        return _of_run(record)
 
 
 def json_logger(name: str, level: str, secrets: Collection[str] = ()) -> logging.Logger:

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from importlib import import_module
 from typing import Any
 
@@ -205,6 +206,10 @@ class ModelStore:
     def history(self) -> list[Promotion]:
         """List all promotions and roll-backs, oldest first."""
         return promotions.history(self._registry)
+
+    def champion_since(self, version: int) -> datetime | None:
+        """When a version last became champion; None if that is not on record."""
+        return next((move.at for move in reversed(self.history()) if move.version == version), None)
 
     def roll_back(self, reason: str, actor: str) -> Promotion:
         """Make the previous champion champion again; once more goes to the one before it.

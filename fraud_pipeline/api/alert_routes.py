@@ -194,7 +194,7 @@ def _change(
 ) -> StoredAnswer:
     """Change an alert and keep the answer in one transaction, so that neither is there without the other."""
     state = request.app.state
-    with state.database.begin(actor=caller.name) as connection:
+    with state.database.begin() as connection:
         if idempotency_key is not None:
             if not api_repository.claim_idempotency_key(connection, caller.key_id, idempotency_key):
                 raise ProblemError(

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from fraud_pipeline.api.bodies import read_json
 from fraud_pipeline.api.models import Detection, TransactionIn
-from fraud_pipeline.api.problems import RETRY_SECONDS, ProblemError, documented
+from fraud_pipeline.api.problems import ProblemError, documented, no_model
 from fraud_pipeline.api.security import authenticate
 
 
@@ -98,12 +98,7 @@ async def _detect(
     state = request.app.state
     _require_plausible(transactions, state.settings.max_amount, where)
     if not state.detection.ready():
-        raise ProblemError(
-            503,
-            "no-model",
-            "No model is loaded: it still loads, or none was trained yet; GET /health says which.",
-            headers={"Retry-After": str(RETRY_SECONDS)},
-        )
+        raise no_model()
     detections: list[Detection] = await state.detection.detect_async(transactions, explain=explain)
     state.metrics.count_detections(Counter(each.risk_level for each in detections))
     return detections

@@ -35,6 +35,7 @@ from fraud_pipeline.core import card_numbers, live_features
 from fraud_pipeline.core.columns import FeatureColumns
 from fraud_pipeline.core.days import DAY, SECOND
 from fraud_pipeline.core.errors import DatabaseError, InvalidDataError, ModelArtefactError
+from fraud_pipeline.core.features import LABEL_CALENDAR_DAYS
 from fraud_pipeline.core.live_features import LiveRows
 from fraud_pipeline.settings import Settings
 
@@ -153,7 +154,7 @@ class DetectionService:
             decisions = history_repository.recent_decisions(connection, LABEL_MEMORY)
             new = decisions - self._decisions
             users = {decision.user_id for decision in new}
-            company = live_features.LABEL_DAYS
+            company = LABEL_CALENDAR_DAYS
             elsewhere = history_repository.merchants_of_cards(connection, users, company) if new else set()
         if version != self._version:
             self._history.clear()

@@ -13,7 +13,8 @@ from fraud_pipeline.adapters.database import history_repository
 from fraud_pipeline.adapters.database.engine import Database
 from fraud_pipeline.adapters.database.history_repository import Entity, TransactionRows
 from fraud_pipeline.api import history_labels
-from fraud_pipeline.core.live_features import LABEL_DAYS, WINDOW_CALENDAR_DAYS, EntityHistory, days_back
+from fraud_pipeline.core.features import LABEL_CALENDAR_DAYS, RECENT_CALENDAR_DAYS
+from fraud_pipeline.core.live_features import EntityHistory, days_back
 
 MAX_ROWS: Final = 2_000_000
 """Transactions and labels of all entities together; one takes about 150 bytes."""
@@ -146,10 +147,12 @@ class HistoryCache:
         first, last = (_EPOCH + timedelta(days=day) for day in (first_day, last_day))
         found: dict[tuple[Entity, str], _Kept] = {}
         with self._database.begin() as connection:
-            events = history_labels.read_events(connection, users, merchants, first - timedelta(days=LABEL_DAYS), last)
+            events = history_labels.read_events(
+                connection, users, merchants, first - timedelta(days=LABEL_CALENDAR_DAYS), last
+            )
             reaches: tuple[tuple[Entity, list[str], int], ...] = (
                 ("user", users, self._days_back),
-                ("merchant", merchants, WINDOW_CALENDAR_DAYS),
+                ("merchant", merchants, RECENT_CALENDAR_DAYS),
             )
             for entity, ids, reach in reaches:
                 of_entity = by_entity(*events.of(entity))

@@ -1,30 +1,19 @@
 """The log of the API: one JSON object a line."""
 
-import json
 import logging
-from datetime import UTC, datetime
 from typing import Any, Final
 
+from fraud_pipeline.adapters import logs
 from fraud_pipeline.api.middleware import REQUEST_ID
 
 
-class JsonFormatter(logging.Formatter):
+class JsonFormatter(logs.JsonFormatter):
     """Renders a record as JSON with the id of the request that it belongs to."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        """Render one record."""
-        fields: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname,
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if request_id := REQUEST_ID.get():
-            fields["request_id"] = request_id
-        fields |= getattr(record, "fields", {})
-        if record.exc_info:
-            fields["trace"] = self.formatException(record.exc_info)
-        return json.dumps(fields, ensure_ascii=False)
+    def context(self, record: logging.LogRecord) -> dict[str, Any]:
+        """Give the id of the request, and what the record says of it."""
+        request_id = REQUEST_ID.get()
+        return ({"request_id": request_id} if request_id else {}) | getattr(record, "fields", {})
 
 
 LOG_CONFIG: Final[dict[str, Any]] = {

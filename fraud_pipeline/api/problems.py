@@ -76,6 +76,16 @@ class ProblemError(HTTPException):
         self.members = members
 
 
+def no_model() -> ProblemError:
+    """Say that nothing can be scored yet."""
+    return ProblemError(
+        503,
+        "no-model",
+        "No model is loaded: it still loads, or none was trained yet; GET /health says which.",
+        headers={"Retry-After": str(RETRY_SECONDS)},
+    )
+
+
 def problem_response(request: Request, error: ProblemError) -> JSONResponse:
     """Render a problem for a request."""
     content = {

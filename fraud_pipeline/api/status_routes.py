@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from fraud_pipeline.api import health as fitness
 from fraud_pipeline.api.health import DatabaseState
 from fraud_pipeline.api.models import ModelInfo
-from fraud_pipeline.api.problems import RETRY_SECONDS, ProblemError, documented
+from fraud_pipeline.api.problems import RETRY_SECONDS, documented, no_model
 from fraud_pipeline.api.security import Caller, authenticate
 
 VERSION: Final = version("fraud_pipeline")
@@ -129,12 +129,7 @@ async def models_info(request: Request, _caller: Annotated[Caller, Depends(_anyb
     """Describe the champion that scores requests: version, threshold, what to expect of it. Any key will do."""
     info: ModelInfo | None = request.app.state.detection.model_info()
     if info is None:
-        raise ProblemError(
-            503,
-            "no-model",
-            "No model is loaded: it still loads, or none was trained yet; GET /health says which.",
-            headers={"Retry-After": str(RETRY_SECONDS)},
-        )
+        raise no_model()
     return info
 
 

@@ -8,11 +8,10 @@ from typing import Final
 
 from fraud_pipeline.adapters.database.embedded import EmbeddedPostgres
 from fraud_pipeline.adapters.database.engine import Database
-from fraud_pipeline.adapters.database.workflow_repository import keep_time_zone
 from fraud_pipeline.adapters.processes import ProcessGroup, require_free_port, wait_for_http
 from fraud_pipeline.cli.console import console
 from fraud_pipeline.cli.runs import DAGSTER_YAML
-from fraud_pipeline.connections import EMBEDDED_DATABASE, open_database
+from fraud_pipeline.connections import EMBEDDED_DATABASE, open_database, upgrade_database
 from fraud_pipeline.core.errors import ConfigurationError, FraudPipelineError
 from fraud_pipeline.orchestration.build import build_definitions
 from fraud_pipeline.orchestration.runs import open_instance
@@ -27,9 +26,7 @@ def migrate(settings: Settings) -> None:
     if settings.database_url is None:
         open_database(settings)
     else:
-        database = Database(settings.database_url.get_secret_value())
-        database.upgrade()
-        keep_time_zone(database, settings.time_zone)
+        upgrade_database(Database(settings.database_url.get_secret_value()), settings)
     console.print("The database has the schema of this version.")
 
 

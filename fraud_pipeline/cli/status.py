@@ -64,7 +64,7 @@ def _model(settings: Settings, now: datetime) -> dict[str, Any] | None:
     card = models.champion_card()
     if card is None:
         return None
-    since = next((move.at for move in reversed(models.history()) if move.version == card.version.version), None)
+    since = models.champion_since(card.version.version)
     return {
         "version": card.version.version,
         "scoring_mode": card.scoring_mode,

@@ -76,7 +76,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fraud_pipeline.core import behaviour, entity_risk, profiles
+from fraud_pipeline.core import behaviour, entity_risk, labels, profiles
 from fraud_pipeline.core.columns import FeatureColumns
 from fraud_pipeline.core.days import DAY, microseconds, wall_clock
 from fraud_pipeline.core.entities import Numbering
@@ -89,8 +89,14 @@ RISK_WINDOW_DAYS: Final = entity_risk.WINDOW_DAYS
 Windows are of 24-hour days: where the clocks change, one calendar day more covers them.
 """
 
+RECENT_CALENDAR_DAYS: Final = RISK_WINDOW_DAYS + 1
+"""The same in calendar days: it begins within a day, and days of a clock change have 23 hours."""
+
 LABEL_WINDOW_DAYS: Final = entity_risk.WINDOW_DAYS + entity_risk.COMPANY_DAYS
 """How far back ``label_events`` reach, by ``label_known_at``."""
+
+LABEL_CALENDAR_DAYS: Final = LABEL_WINDOW_DAYS + labels.MEMORY.days + 1
+"""Days of labels, their own included, that tell which of them are changes (``labels.changes``) and count."""
 
 RECENT_COLUMNS: Final = ("user_id", "merchant_id", "event_time", "amount")
 """What ``build`` needs to know of earlier transactions."""

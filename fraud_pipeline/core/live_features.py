@@ -5,24 +5,18 @@ same kernels and the same formulas. What comes out is what a night gives, to the
 """
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fraud_pipeline.core import behaviour, entity_risk, labels
+from fraud_pipeline.core import behaviour, entity_risk
 from fraud_pipeline.core.columns import FeatureColumns
 from fraud_pipeline.core.days import DAY
+from fraud_pipeline.core.features import RECENT_CALENDAR_DAYS
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
-
-WINDOW_CALENDAR_DAYS: Final = entity_risk.WINDOW_DAYS + 1
-"""Windows are of 24-hour days: where the clocks change, one calendar day more covers them."""
-
-
-LABEL_DAYS: Final = entity_risk.WINDOW_DAYS + entity_risk.COMPANY_DAYS + labels.MEMORY.days + 1
-"""Labels that became known so many days before a transaction tell what it looks back on."""
 
 
 class EntityHistory(NamedTuple):
@@ -108,7 +102,7 @@ def build(
     columns = FeatureColumns.empty(len(rows.time))
     behaviour.fill_transaction(columns, rows.amount, rows.clock)
     _fill_user(columns, _Groups(rows, rows.user, users, days_back(baseline_days)), baseline_days)
-    _fill_entity(columns, "merchant", _Groups(rows, rows.merchant, merchants, WINDOW_CALENDAR_DAYS))
+    _fill_entity(columns, "merchant", _Groups(rows, rows.merchant, merchants, RECENT_CALENDAR_DAYS))
     behaviour.fill_hurry(columns)
     entity_risk.fill_rates(columns)
     return columns
@@ -116,7 +110,7 @@ def build(
 
 def days_back(baseline_days: int) -> int:
     """How many partition days before its own a transaction looks back on those of its user."""
-    return max(baseline_days, WINDOW_CALENDAR_DAYS)
+    return max(baseline_days, RECENT_CALENDAR_DAYS)
 
 
 class _Groups:

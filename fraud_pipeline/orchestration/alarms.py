@@ -11,6 +11,7 @@ from fraud_pipeline.adapters import clock
 from fraud_pipeline.adapters.database.engine import Database
 from fraud_pipeline.adapters.database.status_repository import Waiting, waiting_alerts
 from fraud_pipeline.adapters.notifier import Notifier
+from fraud_pipeline.orchestration.partitions import days_text
 from fraud_pipeline.settings import Settings
 
 REMIND_AFTER: Final = timedelta(hours=1)
@@ -31,7 +32,7 @@ def build_alarms(settings: Settings) -> list[dg.SensorDefinition]:
         if run.tags.get("dagster/will_retry") == "true":
             return  # a SkipReason would end the tick before the next failed run
         causes = " <- ".join(_causes(context)) or context.failure_event.message or "no message"
-        notifier.notify(f"run {run.run_id} of {run.job_name} ({_days(run)}) failed", causes)
+        notifier.notify(f"run {run.run_id} of {run.job_name} ({days_text(run) or 'no partition'}) failed", causes)
 
     @dg.sensor(
         name="alert_backlog",
@@ -89,13 +90,6 @@ def backlog_text(waiting: Sequence[Waiting]) -> str:
     """Say how many alerts of each priority are overdue, and where to begin."""
     lines = [f"priority {each.priority}: {each.overdue} of {each.open} open alerts overdue" for each in waiting]
     return "\n".join([*lines, "`fraud-pipeline review queue` lists them, the most urgent first."])
-
-
-def _days(run: dg.DagsterRun) -> str:
-    first = run.tags.get("dagster/asset_partition_range_start")
-    if first:
-        return f"{first} to {run.tags.get('dagster/asset_partition_range_end')}"
-    return run.tags.get("dagster/partition", "no partition")
 
 
 def _causes(context: dg.RunFailureSensorContext) -> Iterator[str]:

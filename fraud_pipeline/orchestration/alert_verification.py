@@ -15,7 +15,7 @@ from fraud_pipeline.adapters.database.tables import pipeline_runs
 from fraud_pipeline.adapters.lake import Lake
 from fraud_pipeline.adapters.model_store import ModelStore
 from fraud_pipeline.core import alerts as core_alerts
-from fraud_pipeline.core import features, labels, scoring
+from fraud_pipeline.core import features, scoring
 from fraud_pipeline.core.errors import NotFoundError
 from fraud_pipeline.core.schema import FEATURE_COLUMNS, FEATURE_SET_VERSION
 from fraud_pipeline.orchestration.assets.features import FeatureBuilder
@@ -170,10 +170,9 @@ def _check_values(what: str, pairs: Mapping[str, tuple[float, float]], if_same: 
 
 def _written_since(database: Database, raised_at: datetime, day: date, baseline_days: int) -> list[str]:
     """Say which days of transactions and labels that the features read were written after the alert was raised."""
-    label_days = features.LABEL_WINDOW_DAYS + labels.MEMORY.days + 1
     reaches = {
-        "validated_transactions": ("transactions", max(baseline_days, features.RISK_WINDOW_DAYS + 1)),
-        "fraud_labels": ("labels", label_days),
+        "validated_transactions": ("transactions", max(baseline_days, features.RECENT_CALENDAR_DAYS)),
+        "fraud_labels": ("labels", features.LABEL_CALENDAR_DAYS),
     }
     written = []
     with database.begin() as connection:

@@ -13,15 +13,13 @@ from typing import Any, Final
 import dagster as dg
 
 from fraud_pipeline.adapters.lake import Lake
-from fraud_pipeline.core import features, labels
+from fraud_pipeline.core import features
 from fraud_pipeline.orchestration.file_sensors import CHANGED, FEATURES, LABELS, TRANSACTIONS
 from fraud_pipeline.orchestration.jobs import MEASURE, REFRESH_FEATURES, REFRESH_SCORES
 from fraud_pipeline.orchestration.partitions import days_between, neighbouring, range_request
 from fraud_pipeline.settings import Settings
 
 RUNS_PER_TICK: Final = 1000
-LABEL_REACH_DAYS: Final = features.LABEL_WINDOW_DAYS + labels.MEMORY.days + 1
-"""Days of labels that features read, their own day included (``transaction_features`` in docs/architecture.md)."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +62,12 @@ def look_backs(settings: Settings) -> dict[str, list[LookBack]]:
     """List who looks back on what a run changed, by the tag of the run."""
     matured = settings.label_maturity_days
     # What happened matures into a label, which later features read.
-    reach = max(settings.baseline_days, features.RISK_WINDOW_DAYS + 1, matured + LABEL_REACH_DAYS - 1)
+    reach = max(settings.baseline_days, features.RECENT_CALENDAR_DAYS, matured + features.LABEL_CALENDAR_DAYS - 1)
     own = ("transaction_features", REFRESH_FEATURES)
     return {
         TRANSACTIONS: [LookBack("validated_transactions", own[0], 1, reach, *own)],
         LABELS: [
-            LookBack("fraud_labels", own[0], 0, LABEL_REACH_DAYS - 1, *own),
+            LookBack("fraud_labels", own[0], 0, features.LABEL_CALENDAR_DAYS - 1, *own),
             LookBack("fraud_labels", "model_metrics", -matured - 1, 0, "anomaly_scores", MEASURE),
         ],
         FEATURES: [LookBack("transaction_features", "anomaly_scores", 0, 0, "anomaly_scores", REFRESH_SCORES)],

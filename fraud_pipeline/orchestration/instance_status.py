@@ -8,6 +8,7 @@ import dagster as dg
 from dagster._core.scheduler.instigation import InstigatorStatus, TickStatus
 
 from fraud_pipeline.adapters.health import Check
+from fraud_pipeline.orchestration.partitions import days_text
 
 LAST_RUNS: Final = 5
 
@@ -76,8 +77,6 @@ def instigators(instance: dg.DagsterInstance) -> Check:
 
 def _summary(record: dg.RunRecord) -> RunSummary:
     run = record.dagster_run
-    first, last = (run.tags.get(f"dagster/asset_partition_range_{end}") for end in ("start", "end"))
     started = datetime.fromtimestamp(record.start_time, UTC) if record.start_time else None
     seconds = record.end_time - record.start_time if record.end_time and record.start_time else None
-    days = f"{first} to {last}" if first else run.tags.get("dagster/partition", "")
-    return RunSummary(run.run_id, run.job_name, run.status.value, days, started, seconds)
+    return RunSummary(run.run_id, run.job_name, run.status.value, days_text(run), started, seconds)

@@ -29,6 +29,12 @@ def days_between(first: date, last: date) -> list[date]:
     return [first + timedelta(days=offset) for offset in range((last - first).days + 1)]
 
 
+def days_text(run: dg.DagsterRun) -> str:
+    """Name the days of a run: one, or the first and the last of a range; empty without partitions."""
+    first, last = (run.tags.get(f"dagster/asset_partition_range_{end}") for end in ("start", "end"))
+    return f"{first} to {last}" if first else run.tags.get("dagster/partition", "")
+
+
 def neighbouring(days: Sequence[date]) -> list[list[date]]:
     """Cut days, oldest first, where one is missing: a range of partitions has no gaps."""
     runs: list[list[date]] = []

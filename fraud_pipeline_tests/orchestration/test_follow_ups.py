@@ -7,8 +7,9 @@ import dagster as dg
 import pandas as pd
 import pytest
 
+from fraud_pipeline.core.features import LABEL_CALENDAR_DAYS
 from fraud_pipeline.orchestration.file_sensors import CHANGED, FEATURES, LABELS, TRANSACTIONS
-from fraud_pipeline.orchestration.follow_ups import LABEL_REACH_DAYS, look_backs
+from fraud_pipeline.orchestration.follow_ups import look_backs
 from fraud_pipeline.orchestration.jobs import MEASURE, PREPARE, REFRESH_FEATURES, REFRESH_SCORES, SCORE
 from fraud_pipeline_tests.orchestration.conftest import Deployment, day
 from fraud_pipeline_tests.orchestration.ticks import Tick, launch, put, tick, transactions_folder
@@ -51,7 +52,7 @@ def test_the_days_that_look_back_on_a_changed_day_are_one_range(deploy: Deploy) 
     changed(deployment, TRANSACTIONS, 10)
     asked = ask(deployment)
     # Labels of what matured are read for longer than the baseline.
-    last = 10 + 1 + LABEL_REACH_DAYS - 1
+    last = 10 + 1 + LABEL_CALENDAR_DAYS - 1
     assert asked.ranges == [(REFRESH_FEATURES, *iso(11, last))]
     assert asked.requests[0].tags[CHANGED] == FEATURES
     assert ask(deployment, asked.cursor).requests == []

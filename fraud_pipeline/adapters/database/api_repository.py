@@ -7,10 +7,24 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, delete, func, insert, literal, or_, select, text, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    Text,
+    column,
+    delete,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    table,
+    text,
+    update,
+)
 
 from fraud_pipeline.adapters.database.api_tables import SCOPES, api_keys, idempotency_keys
-from fraud_pipeline.adapters.database.engine import SCHEMA_VERSION_TABLE, Database
+from fraud_pipeline.adapters.database.engine import SCHEMA_VERSION_TABLE, Database, lock_number
 from fraud_pipeline.core.errors import ConfigurationError, NotFoundError
 
 KEY_PREFIX: Final = "fp"
@@ -18,7 +32,7 @@ KEY_PREFIX: Final = "fp"
 _SECRET_BYTES: Final = 32
 _MAX_NAME_LENGTH: Final = 100
 _KEPT: Final = text("interval '24 hours'")
-_REVISION: Final = text(f"SELECT version_num FROM {SCHEMA_VERSION_TABLE}")  # noqa: S608 - a constant
+_REVISION: Final = select(column("version_num", Text)).select_from(table(SCHEMA_VERSION_TABLE))
 
 
 @dataclass(frozen=True)
@@ -135,16 +149,15 @@ def digest(key: str) -> str:
 
 def claim_idempotency_key(connection: Connection, client: str, idempotency_key: str) -> bool:
     """Claim a client's idempotency key until the transaction ends; False if another one has it now."""
-    lock = digest(f"{client}|{idempotency_key}")
-    number = int.from_bytes(bytes.fromhex(lock)[:8], signed=True)
+    number = lock_number("idempotency key", client, idempotency_key)
     return bool(connection.execute(select(func.pg_try_advisory_xact_lock(number))).scalar_one())
 
 
 def stored_answer(connection: Connection, client: str, idempotency_key: str) -> StoredAnswer | None:
     """Read what a request with this key was answered with within the last day, if it was."""
-    table = idempotency_keys.c
-    statement = select(table.request_sha256, table.status_code, table.body).where(
-        table.key_id == client, table.idempotency_key == idempotency_key
+    kept = idempotency_keys.c
+    statement = select(kept.request_sha256, kept.status_code, kept.body).where(
+        kept.key_id == client, kept.idempotency_key == idempotency_key
     )
     row = connection.execute(statement).one_or_none()
     return None if row is None else StoredAnswer(*row)
@@ -152,18 +165,18 @@ def stored_answer(connection: Connection, client: str, idempotency_key: str) -> 
 
 def store_answer(connection: Connection, client: str, idempotency_key: str, answer: StoredAnswer) -> None:
     """Keep an answer, and forget some of those that are older than a day."""
-    table = idempotency_keys.c
+    kept = idempotency_keys.c
     # What another request is forgetting at this moment is left to it.
     old = (
-        select(table.key_id, table.idempotency_key)
-        .where(table.created_at < func.now() - _KEPT)
-        .order_by(table.created_at)
+        select(kept.key_id, kept.idempotency_key)
+        .where(kept.created_at < func.now() - _KEPT)
+        .order_by(kept.created_at)
         .limit(100)
         .with_for_update(skip_locked=True)
         .cte("old")
     )
     connection.execute(
-        delete(idempotency_keys).where(table.key_id == old.c.key_id, table.idempotency_key == old.c.idempotency_key)
+        delete(idempotency_keys).where(kept.key_id == old.c.key_id, kept.idempotency_key == old.c.idempotency_key)
     )
     connection.execute(
         insert(idempotency_keys).values(
@@ -189,8 +202,8 @@ def has_key_in_force(database: Database) -> bool:
     DatabaseError
         PostgreSQL cannot be reached or fails.
     """
-    table = api_keys.c
-    in_force = (table.revoked_at.is_(None), or_(table.expires_at.is_(None), table.expires_at > func.now()))
+    keys = api_keys.c
+    in_force = (keys.revoked_at.is_(None), or_(keys.expires_at.is_(None), keys.expires_at > func.now()))
     with database.begin() as connection:
         return connection.execute(select(literal(1)).where(*in_force).limit(1)).first() is not None
 

@@ -66,7 +66,9 @@ def replace_day(
         lock_until_commit(connection, table.name, day)
         if is_partitioned(table):
             create_partitions(connection, day, day)
-        if connection.scalar(select(exists().where(of_day))):
+        # By the key, and not by EXISTS, for which PostgreSQL may read a month from end to end.
+        any_row = select(table.c[key[-1]]).where(of_day).order_by(*(table.c[name] for name in key)).limit(1)
+        if connection.execute(any_row).first() is not None:
             _merge(connection, table, rows, of_day if owned is None else and_(of_day, owned))
         else:
             copy_frame(connection, table, rows)

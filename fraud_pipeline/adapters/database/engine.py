@@ -97,9 +97,7 @@ class Database:
         """
         try:
             with self.engine.begin() as connection:
-                for name, value in (("actor", actor), ("run_id", run_id)):
-                    if value is not None:
-                        connection.execute(select(func.set_config(f"fraud_pipeline.{name}", value, True)))
+                say_until_commit(connection, actor=actor, run_id=run_id)
                 yield connection
         except DBAPIError as error:
             raise self._explain(error.orig) or error from error
@@ -231,6 +229,21 @@ def migration_config(connection: Connection) -> "Config":
     return config
 
 
+def say_until_commit(connection: Connection, **said: str | None) -> None:
+    """Tell the triggers of the database something about this transaction, as settings ``fraud_pipeline.<name>``.
+
+    Parameters
+    ----------
+    connection : Connection
+        Inside a transaction.
+    **said : str or None
+        ``actor``, ``run_id``, ``now``; what is None is left as it is.
+    """
+    for name, value in said.items():
+        if value is not None:
+            connection.execute(select(func.set_config(f"fraud_pipeline.{name}", value, True)))
+
+
 def lock_until_commit(connection: Connection, *subject: object) -> None:
     """Wait until no other transaction holds the lock on a subject, and hold it until this one ends.
 
@@ -241,8 +254,13 @@ def lock_until_commit(connection: Connection, *subject: object) -> None:
     *subject : object
         What is locked, such as a table and a day; its text counts.
     """
+    connection.execute(select(func.pg_advisory_xact_lock(lock_number(*subject))))
+
+
+def lock_number(*subject: object) -> int:
+    """Give the number of the advisory lock on a subject; its text counts."""
     digest = hashlib.sha256("|".join(map(str, ("fraud_pipeline", *subject))).encode()).digest()
-    connection.execute(select(func.pg_advisory_xact_lock(int.from_bytes(digest[:8], signed=True))))
+    return int.from_bytes(digest[:8], signed=True)
 
 
 def _postgresql_url(text: str) -> URL:

@@ -7,8 +7,7 @@ import pandas as pd
 from fraud_pipeline.adapters.database.day_repository import replace_day
 from fraud_pipeline.adapters.database.engine import Database
 from fraud_pipeline.adapters.database.tables import fraud_labels
-
-_ANALYST = "analyst"
+from fraud_pipeline.core.labels import ANALYST
 
 
 def replace_day_labels(database: Database, day: date, frame: pd.DataFrame, *, run_id: str) -> None:
@@ -35,7 +34,7 @@ def replace_day_labels(database: Database, day: date, frame: pd.DataFrame, *, ru
     DatabaseError
         PostgreSQL cannot be reached or fails.
     """
-    own = frame[frame["label_source"] != _ANALYST].assign(run_id=run_id)
+    own = frame[frame["label_source"] != ANALYST].assign(run_id=run_id)
     replace_day(
         database,
         fraud_labels,
@@ -43,5 +42,5 @@ def replace_day_labels(database: Database, day: date, frame: pd.DataFrame, *, ru
         own,
         run_id=run_id,
         asset="fraud_labels",
-        owned=fraud_labels.c.label_source != _ANALYST,
+        owned=fraud_labels.c.label_source != ANALYST,
     )

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, select
 
 from fraud_pipeline.adapters.database.alert_tables import alerts
 from fraud_pipeline.adapters.database.engine import Database
 from fraud_pipeline.adapters.database.tables import pipeline_runs
+from fraud_pipeline.adapters.database.workflow_repository import is_awake
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,7 @@ def waiting_alerts(database: Database, now: datetime) -> list[Waiting]:
     DatabaseError
         The database cannot be reached or read.
     """
-    is_put_off = alerts.c.snoozed_until > now
-    overdue = func.count().filter(alerts.c.due_at < now, or_(alerts.c.snoozed_until.is_(None), ~is_put_off))
+    overdue = func.count().filter(alerts.c.due_at < now, is_awake(now))
     query = (
         select(alerts.c.current_priority, func.count(), overdue)
         # What was drawn at random is no alert.

@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from fraud_pipeline.adapters.database.alert_tables import alert_events, alerts, cases, deployment_settings
 from fraud_pipeline.adapters.database.bulk import read_frame
-from fraud_pipeline.adapters.database.engine import Database
+from fraud_pipeline.adapters.database.engine import Database, say_until_commit
 from fraud_pipeline.core import workflow
 from fraud_pipeline.core.errors import ConflictError, NotFoundError
 from fraud_pipeline.core.workflow import UNSET
@@ -45,10 +45,7 @@ def sign(connection: Connection, actor: str, *, run_id: str | None = None, at: d
         The name is empty.
     """
     workflow.require_actor(actor)
-    said = {"actor": actor, "run_id": run_id, "now": at.isoformat() if at else None}
-    for name, value in said.items():
-        if value is not None:
-            connection.execute(select(func.set_config(f"fraud_pipeline.{name}", value, True)))
+    say_until_commit(connection, actor=actor, run_id=run_id, now=at.isoformat() if at else None)
 
 
 def read_alert(connection: Connection, alert_id: int, *, lock: bool = False) -> dict[str, Any]:

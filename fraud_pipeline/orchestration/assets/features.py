@@ -14,7 +14,7 @@ from fraud_pipeline.adapters.lake import Lake
 from fraud_pipeline.core import entity_risk, features, labels
 from fraud_pipeline.core.schema import ACTIVITY_COLUMNS
 from fraud_pipeline.orchestration.assets.daily import daily_asset
-from fraud_pipeline.orchestration.partitions import TrailingDays, days_of, report
+from fraud_pipeline.orchestration.partitions import TrailingDays, days_of, neighbouring, report
 from fraud_pipeline.settings import Settings
 
 BATCH_DAYS = 14
@@ -56,13 +56,9 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
 
 def batches_of(days: Sequence[date]) -> Iterator[list[date]]:
     """Cut the days of a run into batches of neighbouring days."""
-    batch: list[date] = []
-    for day in days:
-        if batch and (len(batch) == BATCH_DAYS or day != batch[-1] + timedelta(days=1)):
-            yield batch
-            batch = []
-        batch.append(day)
-    yield batch
+    for stretch in neighbouring(days):
+        for start in range(0, len(stretch), BATCH_DAYS):
+            yield stretch[start : start + BATCH_DAYS]
 
 
 class FeatureBuilder:
@@ -83,10 +79,10 @@ class FeatureBuilder:
         self._time_zone = time_zone
         self._baseline_days = baseline_days
         self._activity = TrailingDays(lake, "user_daily_activity", baseline_days, ACTIVITY_COLUMNS)
-        # A day more than the window: it begins within a day, and days of a clock change have 23 hours.
-        days = features.RISK_WINDOW_DAYS + 1
-        self._recent = TrailingDays(lake, "validated_transactions", days, features.RECENT_COLUMNS)
-        window = features.LABEL_WINDOW_DAYS + labels.MEMORY.days + 1 + longest
+        self._recent = TrailingDays(
+            lake, "validated_transactions", features.RECENT_CALENDAR_DAYS, features.RECENT_COLUMNS
+        )
+        window = features.LABEL_CALENDAR_DAYS + longest
         self._known = TrailingDays(lake, "fraud_labels", window, labels.EVENT_COLUMNS)
         self._zscores = FraudZScores(lake, time_zone)
 

@@ -141,11 +141,10 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for trigger in ("alerts_stamp_change", "alerts_record_decision"):
-        op.execute(f"DROP TRIGGER {trigger} ON alerts")
+    op.execute("DROP TRIGGER alerts_stamp_change ON alerts")
+    op.execute("DROP TRIGGER alerts_record_decision ON alerts")
     op.drop_table("review_decisions")
-    for function in ("alerts_stamp_change", "alerts_record_decision", "review_decisions_refuse_change"):
-        op.execute(f"DROP FUNCTION {function}()")
+    op.execute("DROP FUNCTION alerts_stamp_change(), alerts_record_decision(), review_decisions_refuse_change()")
     op.execute("DELETE FROM alerts WHERE selection = 'random_sample'")
     op.create_table_comment("alerts", OLD_COMMENT, existing_comment=NEW_COMMENT)
     op.drop_column("alerts", "selection")

@@ -110,13 +110,19 @@ BEGIN
 END
 $$
 """
-FUNCTION_COMMENTS = {
-    "missing_partitions(date, date)": "Months of the partitioned tables that are not there, from one day to another",
-    "create_partitions(date, date)": (
-        "Makes the months of all partitioned tables from one day to another; attaches detached ones again"
-    ),
-    "detach_partitions(date)": "Detaches the months that end before a day, as plain tables; returns their names",
-}
+FUNCTION_COMMENTS = (
+    "COMMENT ON FUNCTION missing_partitions(date, date) IS"
+    " 'Months of the partitioned tables that are not there, from one day to another'",
+    "COMMENT ON FUNCTION create_partitions(date, date) IS"
+    " 'Makes the months of all partitioned tables from one day to another; attaches detached ones again'",
+    "COMMENT ON FUNCTION detach_partitions(date) IS"
+    " 'Detaches the months that end before a day, as plain tables; returns their names'",
+)
+CLOSE_FUNCTIONS = (
+    "REVOKE ALL ON FUNCTION missing_partitions(date, date), create_partitions(date, date), detach_partitions(date)"
+    " FROM PUBLIC"
+)
+DROP_FUNCTIONS = "DROP FUNCTION detach_partitions(date), create_partitions(date, date), missing_partitions(date, date)"
 
 
 def upgrade() -> None:
@@ -132,11 +138,14 @@ def upgrade() -> None:
         _finish(table, ["event_day", "transaction_id"], INDEXES[table])
     for table in TABLES_WITH_AMOUNT:
         _set_decimals(table, 2, 4)
-    for function in (MISSING_PARTITIONS, CREATE_PARTITIONS, DETACH_PARTITIONS):
-        op.execute(function)
-    for function, comment in FUNCTION_COMMENTS.items():
-        op.execute(f"COMMENT ON FUNCTION {function} IS '{comment}'")
-        op.execute(f"REVOKE ALL ON FUNCTION {function} FROM PUBLIC")
+    for statement in (
+        MISSING_PARTITIONS,
+        CREATE_PARTITIONS,
+        DETACH_PARTITIONS,
+        *FUNCTION_COMMENTS,
+        CLOSE_FUNCTIONS,
+    ):
+        op.execute(statement)
     for table in INDEXES:
         _execute(
             "SELECT create_partitions(month, month)"
@@ -160,8 +169,7 @@ def downgrade() -> None:
         )
         _finish(table, ["transaction_id"], EARLIER_INDEXES[table])
         op.drop_table(f"{table}_old")
-    for function in reversed(FUNCTION_COMMENTS):
-        op.execute(f"DROP FUNCTION {function}")
+    op.execute(DROP_FUNCTIONS)
     for table in ("pipeline_runs", "rejected_transactions", "fraud_labels"):
         op.drop_table(table)
 

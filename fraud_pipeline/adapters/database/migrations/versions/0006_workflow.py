@@ -47,6 +47,26 @@ NEW_CHECKS = {
 }
 NOT_CLOSED = sa.text("status <> 'closed'")
 
+DROP_TRIGGERS = (
+    "DROP TRIGGER alerts_start ON alerts",
+    "DROP TRIGGER alerts_stamp_change ON alerts",
+    "DROP TRIGGER alerts_record_change ON alerts",
+    "DROP TRIGGER alerts_record_insert ON alerts",
+    "DROP TRIGGER alerts_record_decision ON alerts",
+    "DROP TRIGGER alerts_refuse_change ON alerts",
+    "DROP TRIGGER alerts_settle_case ON alerts",
+    "DROP TRIGGER alerts_settle_changed_case ON alerts",
+    "DROP TRIGGER review_decisions_write_label ON review_decisions",
+)
+
+DROP_FUNCTIONS = """
+DROP FUNCTION
+    review_decisions_write_label(), alerts_record_decision(), alerts_settle_case(), settle_case(bigint),
+    cases_stamp_change(), alerts_stamp_change(), reopen_case(bigint, text), alerts_start(),
+    record_rescore(bigint, jsonb), add_alert_comment(bigint, text), refuse_change(), record_change(),
+    changed_columns(jsonb, jsonb), workflow_time(), workflow_actor()
+"""
+
 
 def upgrade() -> None:
     _drop_old_rules()
@@ -86,18 +106,8 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute("DELETE FROM fraud_labels WHERE label_source = 'analyst'")
-    for trigger in (
-        "start",
-        "stamp_change",
-        "record_change",
-        "record_insert",
-        "record_decision",
-        "refuse_change",
-        "settle_case",
-        "settle_changed_case",
-    ):
-        op.execute(f"DROP TRIGGER alerts_{trigger} ON alerts")
-    op.execute("DROP TRIGGER review_decisions_write_label ON review_decisions")
+    for statement in DROP_TRIGGERS:
+        op.execute(statement)
     for index in (
         "status_current_priority_event_time",
         "current_priority_anomaly_score",
@@ -116,24 +126,7 @@ def downgrade() -> None:
     )
     for table in ("alert_events", "cases", "deployment_settings"):
         op.drop_table(table)
-    for function in (
-        "review_decisions_write_label()",
-        "alerts_record_decision()",
-        "alerts_settle_case()",
-        "settle_case(bigint)",
-        "cases_stamp_change()",
-        "alerts_stamp_change()",
-        "reopen_case(bigint, text)",
-        "alerts_start()",
-        "record_rescore(bigint, jsonb)",
-        "add_alert_comment(bigint, text)",
-        "refuse_change()",
-        "record_change()",
-        "changed_columns(jsonb, jsonb)",
-        "workflow_time()",
-        "workflow_actor()",
-    ):
-        op.execute(f"DROP FUNCTION {function}")
+    op.execute(DROP_FUNCTIONS)
     for statement in (
         mending.OLD_STAMP,
         rules.ALERT_CHANGES_TRIGGER,
@@ -144,9 +137,9 @@ def downgrade() -> None:
 
 
 def _drop_old_rules() -> None:
-    for name in ("alerts_stamp_change", "alerts_record_decision"):
-        op.execute(f"DROP TRIGGER {name} ON alerts")
-        op.execute(f"DROP FUNCTION {name}()")
+    op.execute("DROP TRIGGER alerts_stamp_change ON alerts")
+    op.execute("DROP TRIGGER alerts_record_decision ON alerts")
+    op.execute("DROP FUNCTION alerts_stamp_change(), alerts_record_decision()")
 
 
 def _create_tables() -> None:

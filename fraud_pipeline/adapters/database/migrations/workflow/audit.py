@@ -58,15 +58,23 @@ BEGIN
 END
 $$
 """
-TRIGGERS: Final = tuple(
-    f"""
-CREATE TRIGGER {table}_{name} AFTER {event} ON {table} FOR EACH ROW {condition} EXECUTE FUNCTION record_change()
-"""
-    for table in ("alerts", "cases")
-    for name, event, condition in (
-        ("record_change", "UPDATE", "WHEN (OLD.* IS DISTINCT FROM NEW.*)"),
-        ("record_insert", "INSERT OR DELETE", ""),
-    )
+TRIGGERS: Final = (
+    """
+CREATE TRIGGER alerts_record_change AFTER UPDATE ON alerts
+FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION record_change()
+""",
+    """
+CREATE TRIGGER alerts_record_insert AFTER INSERT OR DELETE ON alerts
+FOR EACH ROW EXECUTE FUNCTION record_change()
+""",
+    """
+CREATE TRIGGER cases_record_change AFTER UPDATE ON cases
+FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION record_change()
+""",
+    """
+CREATE TRIGGER cases_record_insert AFTER INSERT OR DELETE ON cases
+FOR EACH ROW EXECUTE FUNCTION record_change()
+""",
 )
 REFUSE_CHANGE: Final = """
 CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -77,15 +85,19 @@ END
 $$
 """
 # Rows of alerts and cases may be deleted, which is an event; TRUNCATE would leave none.
-REFUSE_CHANGE_TRIGGERS: Final = tuple(
-    f"""
-CREATE TRIGGER {table}_refuse_change BEFORE {events} ON {table} FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()
-"""
-    for table, events in (
-        ("alert_events", "UPDATE OR DELETE OR TRUNCATE"),
-        ("alerts", "TRUNCATE"),
-        ("cases", "TRUNCATE"),
-    )
+REFUSE_CHANGE_TRIGGERS: Final = (
+    """
+CREATE TRIGGER alert_events_refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON alert_events
+FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()
+""",
+    """
+CREATE TRIGGER alerts_refuse_change BEFORE TRUNCATE ON alerts
+FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()
+""",
+    """
+CREATE TRIGGER cases_refuse_change BEFORE TRUNCATE ON cases
+FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()
+""",
 )
 ADD_COMMENT: Final = """
 CREATE FUNCTION add_alert_comment(alert_id bigint, comment text) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER
