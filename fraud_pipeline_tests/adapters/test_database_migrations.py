@@ -170,3 +170,40 @@ def test_transaction_that_two_days_hold_keeps_its_newest_day_on_the_way_back(dat
     with database.begin() as connection:
         found = connection.execute(text("SELECT event_day, amount FROM transactions")).all()
     assert [tuple(row) for row in found] == [(date(2026, 2, 1), Decimal("2.50"))]
+
+
+def reject(database: Database, *sources: str) -> None:
+    """Reject the first row of a file of one name from each source."""
+    with database.begin() as connection:
+        table = next(table for table in tables_of(connection) if table.name == "rejected_transactions")
+        connection.execute(text("SELECT create_partitions(:day, :day)"), {"day": DAY})
+        for source in sources:
+            connection.execute(insert(table), sample(table) | {"source_name": source})
+
+
+def rejecting_sources(database: Database) -> list[str]:
+    with database.begin() as connection:
+        return list(connection.scalars(text("SELECT source_name FROM rejected_transactions ORDER BY 1")))
+
+
+def detach(database: Database) -> None:
+    with database.begin() as connection:
+        connection.execute(text("SELECT detach_partitions('2100-01-01')"))
+
+
+@pytest.mark.parametrize("is_detached", [False, True], ids=["attached", "detached"])
+def test_rejects_of_two_sources_with_one_file_name_fit_and_the_first_stays_on_the_way_back(
+    database: Database, is_detached: bool
+) -> None:
+    migrate(database, "downgrade", "0008")
+    reject(database, "bank")
+    if is_detached:
+        detach(database)
+    database.upgrade()
+    reject(database, "airline", "shop")
+    assert rejecting_sources(database) == ["airline", "bank", "shop"]
+    if is_detached:
+        detach(database)
+    migrate(database, "downgrade", "0008")
+    reject(database)
+    assert rejecting_sources(database) == ["airline"]

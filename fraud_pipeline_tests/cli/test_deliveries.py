@@ -164,6 +164,27 @@ def test_a_bad_row_is_rejected_with_its_reason_and_nothing_is_lost(bank: Deploym
     assert len(bank.rows["transactions"]) == counts["validated"]
 
 
+def test_two_sources_may_reject_rows_of_the_same_number_from_files_of_the_same_name(
+    bank: Deployment, tmp_path: Path
+) -> None:
+    for source in ("bank", "shop"):
+        bad, good = (
+            (f"{source}1", "c", "s", f"{day(0)}T10:00Z", "ten"),
+            (f"{source}2", "c", "s", f"{day(0)}T11:00Z", "5"),
+        )
+        ingest(bank, deliver(tmp_path / source, {f"{day(0)}.csv": csv(bad, good)}, source))
+    for _ in range(2):
+        bank.succeed("run", "--from", day(0), "--to", day(0))
+        rejected = bank.lake.read("rejected_transactions", day(0))
+        assert rejected[["source_name", "source_file", "row_number"]].to_numpy().tolist() == [
+            ["bank", f"{day(0)}.csv", 1],
+            ["shop", f"{day(0)}.csv", 1],
+        ]
+        assert [row[1:4] for row in bank.rows["rejected_transactions"]] == [
+            tuple(row) for row in rejected[["source_name", "source_file", "row_number"]].to_numpy().tolist()
+        ]
+
+
 GOOD_CSV = csv(*ROWS)
 BAD_FILES: list[tuple[str, str | bytes, tuple[str, ...]]] = [
     (f"{day(1)}.csv", b"", ("is empty (0 bytes)", "delivered again")),

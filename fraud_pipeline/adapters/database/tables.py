@@ -160,7 +160,7 @@ rejected_transactions = Table(
     Column("reason", Text, nullable=False, comment="Why the row cannot be used"),
     Column("raw", JSONB, nullable=False, comment="The fields of the row as text, as they were received"),
     Column("run_id", Text, nullable=False, comment="Run that rejected the row"),
-    PrimaryKeyConstraint("event_day", "source_file", "row_number"),
+    PrimaryKeyConstraint("event_day", "source_name", "source_file", "row_number"),
     CheckConstraint("row_number >= 1", name="row_number"),
     CheckConstraint("jsonb_typeof(raw) = 'object'", name="raw"),
     comment="Rows that could not be used, each with the reason",
