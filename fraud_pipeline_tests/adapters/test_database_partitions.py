@@ -10,6 +10,8 @@ from fraud_pipeline.adapters.database.day_repository import replace_day
 from fraud_pipeline.adapters.database.engine import Database
 from fraud_pipeline.adapters.database.partitions import create_partitions, detach_partitions, is_partitioned
 from fraud_pipeline.adapters.database.tables import model_metrics, transactions
+from fraud_pipeline.adapters.faults import is_transient
+from fraud_pipeline.core.errors import DatabaseError
 from fraud_pipeline_tests.adapters.test_database_days import day_of_transactions
 
 PARTITIONED = ("anomaly_scores", "fraud_labels", "rejected_transactions", "transaction_features", "transactions")
@@ -97,6 +99,39 @@ def test_day_of_a_detached_month_attaches_it_again_with_its_rows(three_months: D
     replace_day(three_months, transactions, day, day_of_transactions(10, day), run_id="r", asset="a")
     assert months(three_months) == ["transactions_y2026m02", "transactions_y2026m03"]
     assert count(three_months) == 2 + 3 + 10
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("DROP COLUMN amount", 'missing column "amount"'),
+        ("ALTER COLUMN amount TYPE numeric(18, 2)", 'different type for column "amount"'),
+        ("DROP CONSTRAINT ck_transactions_row_number", 'missing constraint "ck_transactions_row_number"'),
+        (
+            "DROP CONSTRAINT transactions_y2026m02_pkey, ADD PRIMARY KEY (transaction_id)",
+            'multiple primary keys for table "transactions_y2026m02"',
+        ),
+    ],
+)
+def test_detached_month_that_does_not_fit_any_more_is_refused_with_what_to_do_and_makes_room_when_renamed(
+    three_months: Database, change: str, reason: str
+) -> None:
+    detach(three_months, date(2026, 3, 1))
+    with three_months.begin() as connection:
+        connection.execute(text(f"ALTER TABLE transactions_y2026m02 {change}"))
+    day = date(2026, 2, 3)
+    rows = day_of_transactions(10, day)
+    with pytest.raises(
+        DatabaseError, match=f"month transactions_y2026m02 does not fit .*{reason}.*: rename it"
+    ) as refused:
+        replace_day(three_months, transactions, day, rows, run_id="r", asset="a")
+    assert not is_transient(refused.value)
+    assert count(three_months) == 3
+    with three_months.begin() as connection:
+        connection.execute(text("ALTER TABLE transactions_y2026m02 RENAME TO transactions_2026_02_archived"))
+    replace_day(three_months, transactions, day, rows, run_id="r", asset="a")
+    assert months(three_months) == ["transactions_y2026m02", "transactions_y2026m03"]
+    assert count(three_months) == 3 + 10
 
 
 def test_month_that_is_being_read_for_long_stays_for_the_next_time(three_months: Database) -> None:

@@ -1,8 +1,17 @@
 """The monthly partitions of the large tables, made and detached by functions of the database."""
 
+import re
 from datetime import date
+from typing import Final
 
+from psycopg import errors
 from sqlalchemy import Connection, Table, func, select
+from sqlalchemy.exc import DBAPIError
+
+from fraud_pipeline.core.errors import DatabaseError
+
+_DO_NOT_FIT: Final = (errors.DatatypeMismatch, errors.InvalidTableDefinition)
+"""What PostgreSQL says of a table that lacks a column, a check or the key of the one it shall be a part of."""
 
 
 def is_partitioned(table: Table) -> bool:
@@ -30,9 +39,20 @@ def create_partitions(connection: Connection, first: date, last: date) -> int:
     Raises
     ------
     DatabaseError
-        PostgreSQL cannot be reached or fails.
+        PostgreSQL cannot be reached or fails, or a detached month does not fit its table any more.
     """
-    made: int = connection.execute(select(func.create_partitions(first, last))).scalar_one()
+    try:
+        made: int = connection.execute(select(func.create_partitions(first, last))).scalar_one()
+    except DBAPIError as error:
+        if not isinstance(error.orig, _DO_NOT_FIT):
+            raise
+        said = error.orig.diag
+        month = re.search(r"ATTACH PARTITION (\S+)", said.context or "")
+        raise DatabaseError(
+            f"The detached month {month[1] if month else ''} does not fit its table any more ({said.message_primary}): "
+            "rename it, and an empty one takes its place, or change it to what its table is now "
+            "(docs/operations.md, Old months)."
+        ) from error
     return made
 
 
