@@ -2,6 +2,7 @@
 
 from fraud_pipeline.adapters.database.embedded import EmbeddedPostgres
 from fraud_pipeline.adapters.database.engine import Database
+from fraud_pipeline.adapters.database.sessions import Patience
 from fraud_pipeline.adapters.database.workflow_repository import keep_time_zone
 from fraud_pipeline.adapters.landing_zone import LandingZone
 from fraud_pipeline.adapters.logs import json_logger
@@ -15,7 +16,9 @@ PIPELINE_ROLE = "fraud_pipeline"
 API_ROLE = "fraud_api"
 
 
-def open_database(settings: Settings, role: str | None = PIPELINE_ROLE, pool_size: int = 2) -> Database:
+def open_database(
+    settings: Settings, role: str | None = PIPELINE_ROLE, pool_size: int = 2, patience: Patience | None = None
+) -> Database:
     """Open the alert database with the rights of a role, checked to have the schema of this code.
 
     The embedded server is started and migrated when it is not yet; a server of
@@ -28,26 +31,38 @@ def open_database(settings: Settings, role: str | None = PIPELINE_ROLE, pool_siz
         ``fraud_pipeline``, ``fraud_api`` or ``fraud_analyst``; None for all rights of the login.
     pool_size : int
         Connections that stay open.
+    patience : Patience, optional
+        How long its statements may take; as long as it takes by default.
 
     Raises
     ------
     DatabaseError
         If it cannot be reached, its schema is another one, or the login may not act as the role.
     """
+    waits = Patience(settings.database_connect_timeout_seconds)
     if settings.database_url is not None:
         url = settings.database_url.get_secret_value()
-        owner = Database(url)
+        owner = Database(url, patience=waits)
         owner.require_current_schema()
     else:
         server = EmbeddedPostgres(settings.postgres_folder)
         server.start()
         url = server.url(EMBEDDED_DATABASE)
-        owner = Database(url)
+        owner = Database(url, patience=waits)
         upgrade_database(owner, settings)
     if role is None:
         return owner
     owner.dispose()
-    return Database(url, role, pool_size)
+    return Database(url, role, pool_size, patience or waits)
+
+
+def request_patience(settings: Settings) -> Patience:
+    """How long a request may keep its client waiting for the database."""
+    return Patience(
+        settings.database_connect_timeout_seconds,
+        settings.api_statement_timeout_seconds,
+        settings.api_lock_timeout_seconds,
+    )
 
 
 def upgrade_database(owner: Database, settings: Settings) -> None:

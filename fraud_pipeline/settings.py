@@ -50,6 +50,9 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(
         None, description="postgresql://… of the alert database; default: the embedded server below HOME."
     )
+    database_connect_timeout_seconds: int = Field(
+        10, ge=2, le=600, description="Seconds to wait for a connection to PostgreSQL."
+    )
     mlflow_tracking_uri: SecretStr | None = Field(
         None, description="MLflow: postgresql://…, http://… or sqlite:///…; default sqlite below HOME."
     )
@@ -188,6 +191,12 @@ class Settings(BaseSettings):
     api_max_batch: int = Field(10_000, ge=1, description="Most transactions in one batch request.")
     api_max_age_days: int = Field(
         2, ge=1, description="Age of the last scored day from which the REST API calls itself unfit."
+    )
+    api_statement_timeout_seconds: float = Field(
+        10, gt=0, le=3600, description="Seconds that PostgreSQL has for a statement of the REST API."
+    )
+    api_lock_timeout_seconds: float = Field(
+        5, gt=0, le=3600, description="Seconds of these that the statement may wait for a lock."
     )
     ui_port: int = Field(3000, ge=1, le=65535, description="Port of the Dagster webserver.")
 

@@ -18,7 +18,7 @@ from fraud_pipeline.api.health import DatabaseWatch
 from fraud_pipeline.api.metrics import Metrics
 from fraud_pipeline.api.middleware import RequestRecorder
 from fraud_pipeline.api.security import KeyRing, RateLimit, is_loopback, require_key
-from fraud_pipeline.connections import API_ROLE, open_database
+from fraud_pipeline.connections import API_ROLE, open_database, request_patience
 from fraud_pipeline.settings import Settings
 
 THREADS: Final = 16
@@ -83,7 +83,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state, settings = app.state, app.state.settings
     current_default_thread_limiter().total_tokens = THREADS
     # Two more: for /health, and for what the detection reads in the background.
-    opened = partial(open_database, settings, API_ROLE, pool_size=THREADS + 2)
+    opened = partial(open_database, settings, API_ROLE, THREADS + 2, request_patience(settings))
     state.database = database = await run_sync(opened)
     await run_sync(require_key, settings.api_host, database)
     # It was checked to be the one that this code needs; an upgrade while this runs would change it.

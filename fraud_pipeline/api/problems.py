@@ -1,5 +1,6 @@
 """Errors as clients see them: problem details (RFC 9457), which never show what is inside."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
@@ -22,6 +23,7 @@ from fraud_pipeline.core.errors import (
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_SECONDS: Final = 5
 _TYPE_PREFIX: Final = "urn:fraud-pipeline:problem:"
+_log = logging.getLogger("fraud_pipeline.api")
 _MAX_FAULTS: Final = 20
 """Faults of a request that an answer lists; a batch may have thousands."""
 
@@ -150,7 +152,10 @@ def _of_validation(request: Request, error: Exception) -> JSONResponse:
 
 def _of_pipeline(request: Request, error: Exception) -> JSONResponse:
     translate = next(_TRANSLATIONS[kind] for kind in type(error).__mro__ if kind in _TRANSLATIONS)
-    return problem_response(request, translate(error))
+    problem = translate(error)
+    if problem.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
+        _log.warning("%s", error)  # the client gets another sentence
+    return problem_response(request, problem)
 
 
 def _unavailable(what: str) -> ProblemError:

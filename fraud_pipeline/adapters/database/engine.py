@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
@@ -11,6 +11,7 @@ from psycopg import sql
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
+from fraud_pipeline.adapters.database.sessions import GRACE_SECONDS, Patience, Session
 from fraud_pipeline.core.errors import ConfigurationError, DatabaseError, FraudPipelineError, InvalidDataError
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class Database:
         the login by default, which migrations need.
     pool_size : int
         Connections that stay open; small, because every run is a process with a pool of its own.
+    patience : Patience, optional
+        How long to wait; for an answer as long as it takes by default, since runs have long statements.
 
     Raises
     ------
@@ -43,10 +46,11 @@ class Database:
         The text is not the URL of a PostgreSQL database.
     """
 
-    def __init__(self, url: str, role: str | None = None, pool_size: int = 2) -> None:
+    def __init__(self, url: str, role: str | None = None, pool_size: int = 2, patience: Patience | None = None) -> None:
         self._url = _postgresql_url(url)
         self._role = role
         self._pool_size = pool_size
+        self._patience = patience or Patience()
 
     def __repr__(self) -> str:
         return f"Database({self.location})"
@@ -66,10 +70,11 @@ class Database:
             pool_size=self._pool_size,
             max_overflow=8,
             pool_pre_ping=True,
-            connect_args={"connect_timeout": 10},
+            connect_args={
+                name: value for name, value in self._patience.connect_arguments.items() if name not in self._url.query
+            },
         )
-        if self._role is not None:
-            event.listen(engine, "connect", partial(self._take_role, self._role))
+        event.listen(engine, "do_connect", self._connect)
         return engine
 
     @contextmanager
@@ -149,10 +154,24 @@ class Database:
         """Close the pooled connections; the next use opens new ones."""
         self.engine.dispose()
 
-    def _take_role(self, name: str, session: "psycopg.Connection[Any]", _record: object) -> None:
-        """Let a new connection act as the role, for as long as it lives."""
+    def _connect(self, _dialect: object, _record: object, arguments: list[Any], options: dict[str, Any]) -> Session:
+        """Open a session with its role and its limits, which last as long as it lives."""
+        session = Session.connect(*arguments, **options)
+        try:
+            if self._patience.statement is not None:
+                session.answer_within = self._patience.statement + GRACE_SECONDS
+            session.autocommit = True  # a rollback would undo what follows
+            if self._role is not None:
+                self._take_role(self._role, session)
+            self._patience.impose(session)
+            session.autocommit = False
+        except BaseException:
+            session.close()
+            raise
+        return session
+
+    def _take_role(self, name: str, session: Session) -> None:
         role = sql.Identifier(name)
-        session.autocommit = True  # a rollback would undo it
         try:
             session.execute(sql.SQL("SET ROLE {}").format(role))
         except psycopg.errors.InvalidParameterValue:
@@ -165,7 +184,6 @@ class Database:
                 f"The login {session.info.user} of the database {self.location} may not act as the role {name}: "
                 f"run `{grant}` there as an administrator."
             ) from None
-        session.autocommit = False
 
     def _require_known_revision(self, connection: Connection, config: "Config") -> str | None:
         from alembic.migration import MigrationContext
