@@ -2,12 +2,14 @@
 
 import json
 import re
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import date
-from typing import Any
+from typing import Any, BinaryIO
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from upath import UPath
 
 from fraud_pipeline.adapters import frame_files, storage
@@ -52,14 +54,8 @@ class Lake:
         InvalidDataError
             The file is damaged or lacks a column.
         """
-        path = self._partition(dataset, day)
-        try:
-            with storage.open_to_read(path) as file:
-                return frame_files.decode(file, f"{dataset} of {day}", columns)
-        except FileNotFoundError as error:
-            raise MissingPartitionError(
-                f"{dataset} has no partition for {day} in {self.root}: materialise {dataset} for {day} first."
-            ) from error
+        with self._opened(dataset, day) as file:
+            return frame_files.decode(file, f"{dataset} of {day}", columns)
 
     def read_days(
         self, dataset: str, days: Iterable[date], columns: Sequence[str] | None = None
@@ -75,6 +71,54 @@ class Lake:
         """Return the days that have a partition."""
         names = (_DAY_FILE.fullmatch(file.key) for file in storage.list_files(self.root / _checked(dataset)))
         return {date.fromisoformat(match[1]) for match in names if match}
+
+    def datasets(self) -> list[str]:
+        """Return the names of the datasets that have a partition, in alphabetical order."""
+        return storage.list_folders(self.root)
+
+    def remove_rows(
+        self,
+        dataset: str,
+        day: date,
+        column: str,
+        matches: Callable[[pd.Series], NDArray[np.bool_]],
+        *,
+        dry_run: bool = False,
+    ) -> pd.DataFrame | None:
+        """Take rows out of the partition of `day`; the others stay as they are.
+
+        Parameters
+        ----------
+        dataset, day
+        column
+            The column that tells which rows.
+        matches
+            Takes its values, shape (n,), and returns which rows to remove, shape (n,).
+        dry_run
+            Only look.
+
+        Returns
+        -------
+        DataFrame or None
+            The rows that are, or would be, removed; None where there are none or no such column.
+
+        Raises
+        ------
+        MissingPartitionError
+            The day has not been materialised.
+        InvalidDataError
+            The file is damaged.
+        ConfigurationError
+            The storage cannot be written to; the partition is as it was.
+        """
+        with self._opened(dataset, day) as file:
+            found = frame_files.without_rows(file, f"{dataset} of {day}", column, matches)
+        if found is None:
+            return None
+        kept, removed = found
+        if not dry_run:
+            storage.publish(self._partition(dataset, day), kept)
+        return removed
 
     def row_counts(self, dataset: str) -> dict[date, int]:
         """Count the rows of each day that has a partition, without reading them.
@@ -119,6 +163,16 @@ class Lake:
             return json.loads(storage.read(self._document(name)))
         except FileNotFoundError as error:
             raise MissingPartitionError(f"{name} is not in {self.root}: materialise {name} first.") from error
+
+    @contextmanager
+    def _opened(self, dataset: str, day: date) -> Iterator[BinaryIO]:
+        try:
+            with storage.open_to_read(self._partition(dataset, day)) as file:
+                yield file
+        except FileNotFoundError as error:
+            raise MissingPartitionError(
+                f"{dataset} has no partition for {day} in {self.root}: materialise {dataset} for {day} first."
+            ) from error
 
     def _partition(self, dataset: str, day: date) -> UPath:
         return self.root / _checked(dataset) / f"{day.isoformat()}.parquet"

@@ -16,7 +16,7 @@ _PANELS: Final = {
     "See it work": (commands.demo, commands.simulate),
     "Run the pipeline": (commands.ingest, commands.run, commands.train, commands.measure, commands.summary),
     "Models": (commands.backtest, commands.models, commands.promote, commands.rollback),
-    "Look after it": (operations_commands.status, operations_commands.doctor),
+    "Look after it": (operations_commands.status, operations_commands.doctor, operations_commands.erase_user),
     "Servers": (commands.ui, api_commands.api, commands.psql, commands.migrate, commands.stop),
 }
 _REVIEWS: Final[dict[str, Callable[..., None]]] = {

@@ -23,3 +23,21 @@ def status(as_json: AsJson = False) -> None:
     from fraud_pipeline.cli import status
 
     status.status(settings, as_json=as_json)
+
+
+def erase_user(
+    user_id: Annotated[
+        str,
+        typer.Argument(
+            help="The user as a source delivers or the tables name them; a card number becomes its token. "
+            "- reads it from standard input, which keeps it out of the shell's history."
+        ),
+    ],
+    by: Annotated[str, typer.Option("--by", help="Who erases.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+) -> None:
+    """Erase a user from lake and database, history included, and name the landing files that still hold them."""
+    settings = Settings.from_env()
+    from fraud_pipeline.cli import erasure
+
+    erasure.erase(settings, user_id, by, dry_run=dry_run)

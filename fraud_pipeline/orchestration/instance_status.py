@@ -44,6 +44,14 @@ def last_runs(instance: dg.DagsterInstance, limit: int = LAST_RUNS) -> list[RunS
     return [_summary(record) for record in instance.get_run_records(limit=limit)]
 
 
+def active_runs(instance: dg.DagsterInstance, since: datetime | None = None) -> list[RunSummary]:
+    """List the runs that are at work now, or also those that were since a moment, newest first."""
+    at_work = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+    filters = [dg.RunsFilter(statuses=at_work)] + ([dg.RunsFilter(updated_after=since)] if since else [])
+    found = {record.dagster_run.run_id: record for each in filters for record in instance.get_run_records(each)}
+    return [_summary(record) for record in found.values()]
+
+
 def daemon(instance: dg.DagsterInstance) -> Check:
     """Look whether the daemon, without which nothing runs by itself, was there a moment ago."""
     required = [each for each in instance.get_daemon_statuses().values() if each.required]

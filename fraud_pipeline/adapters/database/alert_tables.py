@@ -205,6 +205,17 @@ Index(None, review_decisions.c.decided_at)
 # The newest decision on a transaction.
 Index(None, review_decisions.c.transaction_id, review_decisions.c.decided_at)
 
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("erasure_id", BigInteger, Identity(always=True), primary_key=True, comment="Number of the erasure"),
+    Column("erased_at", TIME, nullable=False, server_default=func.now(), comment="When it was done"),
+    Column("erased_by", Text, nullable=False, comment="Who erased"),
+    Column("erased", JSONB, nullable=False, comment="How many rows of lake and database, by dataset and table"),
+    CheckConstraint("erased_by <> ''", name="erased_by"),
+    comment="That a user was erased, when and by whom, never who; append-only",
+)
+
 deployment_settings = Table(
     "deployment_settings",
     metadata,
