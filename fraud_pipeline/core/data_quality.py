@@ -115,6 +115,20 @@ def volume(rows: int, earlier: Sequence[int], max_change: float) -> Finding:
     )
 
 
+def reject_rate(rejected: int, rows: int, max_rate: float) -> Finding:
+    """Measure the share of rows that cannot be used.
+
+    Parameters
+    ----------
+    rejected, rows : int
+        Of the day, as rejected and as received.
+    max_rate : float
+        Largest share.
+    """
+    rate = _share(rejected, rows)
+    return Finding(rate <= max_rate, {"reject_rate": rate, "limit": max_rate, "rejected": rejected, "rows": rows})
+
+
 def late_rows(raw: pd.DataFrame, day: date, time_zone: str, max_rate: float) -> Finding:
     """Measure the share of rows that are of an earlier day than their file.
 

@@ -120,11 +120,11 @@ def report(
     *,
     score_reference: ScoreReference,
     scores: Floats,
+    max_drifted_share: float,
     alerts_per_day: float | None = None,
     expected_alerts_per_day: float | None = None,
     moderate: float = MODERATE,
     major: float = MAJOR,
-    major_feature_share: float = 1 / 3,
     max_alert_change: float = 2.0,
     bins: int = 10,
 ) -> DriftReport:
@@ -133,7 +133,7 @@ def report(
     Retraining is requested if any of these holds:
 
     - the score's index is major,
-    - at least ``major_feature_share`` of the compared features are major,
+    - at least ``max_drifted_share`` of the compared features are major,
     - alerts a day are over ``max_alert_change`` times what the threshold was calibrated to, or under that part of it.
 
     A single feature that moved while the scores stand still is reported, no more: it may be one that
@@ -150,11 +150,13 @@ def report(
         ``anomaly_score`` of the calibration window.
     scores : float64, shape (n,)
         ``anomaly_score`` of the rows of ``current`` by the same model.
+    max_drifted_share : float
+        As above, over 0 and at most 1.
     alerts_per_day, expected_alerts_per_day : float, optional
         Now, and at calibration; both, or the alert rate is not judged.
     moderate, major : float
         Lowest index of these levels.
-    major_feature_share, max_alert_change : float
+    max_alert_change : float
         As above.
     bins : int
 
@@ -189,7 +191,7 @@ def report(
     reasons = []
     if levels[SCORE] == "major":
         reasons.append(f"the scores have moved (index {found[SCORE].psi:.2f})")
-    if moved and len(moved) >= major_feature_share * len(compared):
+    if moved and len(moved) >= max_drifted_share * len(compared):
         reasons.append(f"{len(moved)} of {len(compared)} features have moved ({', '.join(moved)})")
     if change > max_alert_change or change < 1 / max_alert_change:
         reasons.append(f"{alerts_per_day:,.1f} alerts a day where {expected_alerts_per_day:,.1f} were expected")

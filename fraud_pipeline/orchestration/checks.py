@@ -1,70 +1,20 @@
-"""Asset checks: each loads the rows of a day, calls one function of ``core.data_quality`` and reports its figures.
+"""The asset checks: each loads the rows of a day and calls one function of ``core.data_quality``."""
 
-The checks of an asset are one step, which runs after it and before what depends on it. They are
-evaluated and recorded for every day of a run; a range adds the verdict over all its days.
-"""
-
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, timedelta
-from typing import Any, Final
+from typing import Final
 
 import dagster as dg
 import pandas as pd
 from sqlalchemy import Table
 
-from fraud_pipeline.adapters.database.engine import Database
-from fraud_pipeline.adapters.database.reconciliation import day_total
 from fraud_pipeline.adapters.database.tables import anomaly_scores, transaction_features, transactions
-from fraud_pipeline.adapters.lake import Lake
-from fraud_pipeline.adapters.model_store import ModelStore, StoredModel
 from fraud_pipeline.core import data_quality as quality
 from fraud_pipeline.core.data_quality import Finding, Hop, Total
 from fraud_pipeline.core.schema import TRANSACTION_FIELDS
-from fraud_pipeline.orchestration.partitions import TrailingDays, daily_partitions
+from fraud_pipeline.orchestration import check_steps
+from fraud_pipeline.orchestration.check_steps import Check, Evidence, Judge
 from fraud_pipeline.settings import Settings
-
-_WARN, _ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
-
-
-class Evidence:
-    """What the checks of one step look at, each part opened when a check first needs it.
-
-    Parameters
-    ----------
-    settings : Settings
-    resources : object
-        Of the run; an attribute for each role.
-    """
-
-    def __init__(self, settings: Settings, resources: Any) -> None:  # noqa: ANN401 - Dagster makes the type at run time
-        self.settings = settings
-        self._resources = resources
-        self._earlier_ids = TrailingDays(
-            self.lake, "validated_transactions", quality.DUPLICATE_DAYS, ["transaction_id"]
-        )
-
-    @property
-    def lake(self) -> Lake:
-        """The lake."""
-        lake: Lake = self._resources.lake
-        return lake
-
-    def earlier_ids(self, day: date) -> pd.Series | None:
-        """Identities of the valid transactions of the days before."""
-        found, _ = self._earlier_ids.before(day)
-        return None if found is None else found["transaction_id"]
-
-    def in_table(self, table: Table, day: date) -> Total:
-        """Rows and money of a day in a table."""
-        database: Database = self._resources.database
-        rows, amount = day_total(database, table, day)
-        return Total.of_sum(rows, amount) if "amount" in table.c else Total(rows, None)
-
-    def model_of(self, scores: pd.DataFrame) -> StoredModel | None:
-        """Give the model that scored a day; None if the day has no rows."""
-        store: ModelStore = self._resources.model_store
-        return store.model(int(scores["model_version"].iloc[0])) if len(scores) else None
 
 
 def _volume(evidence: Evidence, day: date) -> Finding:
@@ -89,6 +39,13 @@ def _duplicates(evidence: Evidence, day: date) -> Finding:
     return quality.duplicates(ids, evidence.earlier_ids(day), evidence.settings.max_duplicate_rate)
 
 
+def _reject_rate(evidence: Evidence, day: date) -> Finding:
+    rejected, valid = (
+        len(evidence.lake.read(f"{kind}_transactions", day, ["transaction_id"])) for kind in ("rejected", "validated")
+    )
+    return quality.reject_rate(rejected, rejected + valid, evidence.settings.max_reject_rate)
+
+
 def _schema(evidence: Evidence, day: date) -> Finding:
     return quality.schema(evidence.lake.read("validated_transactions", day))
 
@@ -107,30 +64,19 @@ def _received_are_kept(evidence: Evidence, day: date) -> Finding:
     )
 
 
-def _all_have_features(evidence: Evidence, day: date) -> Finding:
-    valid, features = (
-        Total.of(evidence.lake.read(name, day, ["amount"])["amount"])
-        for name in ("validated_transactions", "transaction_features")
-    )
-    return quality.reconcile(
-        [
-            Hop("validated to features", valid, features),
-            Hop("features to table transaction_features", features, evidence.in_table(transaction_features, day)),
-        ]
-    )
+def _passed_on(before: str, after: str, table: Table) -> Judge:
+    """Judge whether all of a dataset is in the next one, and that in its table."""
 
+    def judge(evidence: Evidence, day: date) -> Finding:
+        totals = [Total.of(evidence.lake.read(name, day, ["amount"])["amount"]) for name in (before, after)]
+        return quality.reconcile(
+            [
+                Hop(f"{before} to {after}", *totals),
+                Hop(f"{after} to table {table.name}", totals[1], evidence.in_table(table, day)),
+            ]
+        )
 
-def _all_have_scores(evidence: Evidence, day: date) -> Finding:
-    features, scores = (
-        Total.of(evidence.lake.read(name, day, ["amount"])["amount"])
-        for name in ("transaction_features", "anomaly_scores")
-    )
-    return quality.reconcile(
-        [
-            Hop("features to scores", features, scores),
-            Hop("scores to table anomaly_scores", scores, evidence.in_table(anomaly_scores, day)),
-        ]
-    )
+    return judge
 
 
 def _alert_rate(evidence: Evidence, day: date) -> Finding:
@@ -165,45 +111,23 @@ def _label_coverage(evidence: Evidence, day: date) -> Finding:
     return quality.label_coverage(due["transaction_id"], labelled, evidence.settings.min_label_coverage)
 
 
-def _drift_report(evidence: Evidence, day: date) -> pd.DataFrame | None:
-    return evidence.lake.read_days("drift_report", [day]).get(day)
+def _of_drift(judge: Callable[[pd.DataFrame, float], Finding], limit: str) -> Judge:
+    """Judge the drift report of a day by a setting."""
+
+    def of_day(evidence: Evidence, day: date) -> Finding:
+        report = evidence.lake.read_days("drift_report", [day]).get(day)
+        if report is None:
+            return quality.nothing_to_judge("the champion scored none of the days compared")
+        return judge(report, getattr(evidence.settings, limit))
+
+    return of_day
 
 
-def _feature_drift(evidence: Evidence, day: date) -> Finding:
-    report = _drift_report(evidence, day)
-    if report is None:
-        return quality.nothing_to_judge("the champion scored none of the days compared")
-    return quality.feature_drift(report, evidence.settings.max_drifted_share)
+_RUN_AGAIN: Final = "run the day again from its raw files, and report it if the check fails again"
 
 
-def _score_drift(evidence: Evidence, day: date) -> Finding:
-    report = _drift_report(evidence, day)
-    if report is None:
-        return quality.nothing_to_judge("the champion scored none of the days compared")
-    return quality.score_drift(report, evidence.settings.drift_major)
-
-
-@dataclass(frozen=True)
-class Check:
-    """A check of an asset.
-
-    Parameters
-    ----------
-    name : str
-    judge : callable
-        Loads the rows of a day and gives the finding.
-    description : str
-    severity : AssetCheckSeverity
-        Of a finding that did not pass.
-    is_blocking : bool
-        Whether what depends on the asset is left alone then.
-    """
-
-    name: str
-    judge: Callable[[Evidence, date], Finding]
-    description: str
-    severity: dg.AssetCheckSeverity = _WARN
-    is_blocking: bool = False
+def _blocking(name: str, judge: Judge, description: str, remedy: str) -> Check:
+    return Check(name, judge, description, dg.AssetCheckSeverity.ERROR, is_blocking=True, remedy=remedy)
 
 
 CHECKS: Final[Mapping[str, Sequence[Check]]] = {
@@ -216,31 +140,34 @@ CHECKS: Final[Mapping[str, Sequence[Check]]] = {
         Check("null_rates", _null_rates, "Share of empty cells of the field that has most of them."),
     ),
     "validated_transactions": (
-        Check("schema", _schema, "Columns, types, values, unique identities and order.", _ERROR, is_blocking=True),
-        Check(
+        _blocking(
+            "reject_rate",
+            _reject_rate,
+            "Share of rejected rows.",
+            "see in rejected_transactions why, then correct the source's description or have its files delivered again",
+        ),
+        _blocking("schema", _schema, "Columns, types, values, unique identities and order.", _RUN_AGAIN),
+        _blocking(
             "reconciliation",
             _received_are_kept,
             "Rows and money: received = valid + rejected, and valid = table `transactions`.",
-            _ERROR,
-            is_blocking=True,
+            _RUN_AGAIN,
         ),
     ),
     "transaction_features": (
-        Check(
+        _blocking(
             "reconciliation",
-            _all_have_features,
+            _passed_on("validated_transactions", "transaction_features", transaction_features),
             "Rows and money: valid = features = table `transaction_features`.",
-            _ERROR,
-            is_blocking=True,
+            _RUN_AGAIN,
         ),
     ),
     "anomaly_scores": (
-        Check(
+        _blocking(
             "reconciliation",
-            _all_have_scores,
+            _passed_on("transaction_features", "anomaly_scores", anomaly_scores),
             "Rows and money: features = scores; rows = table `anomaly_scores`.",
-            _ERROR,
-            is_blocking=True,
+            _RUN_AGAIN,
         ),
         Check("alert_rate", _alert_rate, "Alerts of the day against what the threshold was calibrated to."),
         Check("model_age", _model_age, "Days from the newest labels that the model knows to the day it scored."),
@@ -249,8 +176,16 @@ CHECKS: Final[Mapping[str, Sequence[Check]]] = {
         Check("label_coverage", _label_coverage, "Share of the transactions matured on the day that have a label."),
     ),
     "drift_report": (
-        Check("feature_drift", _feature_drift, "Share of compared features whose distribution has moved far."),
-        Check("score_drift", _score_drift, "Population stability index of the anomaly score."),
+        Check(
+            "feature_drift",
+            _of_drift(quality.feature_drift, "max_drifted_share"),
+            "Share of compared features whose distribution has moved far.",
+        ),
+        Check(
+            "score_drift",
+            _of_drift(quality.score_drift, "drift_major"),
+            "Population stability index of the anomaly score.",
+        ),
     ),
 }
 _NEEDS: Final = {
@@ -263,64 +198,18 @@ _NEEDS: Final = {
 
 def build_checks(settings: Settings) -> list[dg.AssetChecksDefinition]:
     """Declare the checks, those of an asset as one step."""
-    return [_declare(settings, asset, checks) for asset, checks in CHECKS.items()]
-
-
-def _declare(settings: Settings, asset: str, checks: Sequence[Check]) -> dg.AssetChecksDefinition:
-    partitions = daily_partitions(settings)
-    specs = [
-        dg.AssetCheckSpec(
-            check.name,
-            asset=asset,
-            description=check.description,
-            blocking=check.is_blocking,
-            partitions_def=partitions,
-        )
-        for check in checks
+    return [
+        check_steps.declare(settings, asset, checks, _NEEDS.get(asset, {"lake", "database"}))
+        for asset, checks in CHECKS.items()
     ]
 
-    @dg.multi_asset_check(
-        name=f"{asset}_checks",
-        specs=specs,
-        can_subset=True,
-        required_resource_keys=_NEEDS.get(asset, {"lake", "database"}),
-    )
-    def evaluate(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
-        op = context.op_execution_context
-        evidence = Evidence(settings, op.resources)
-        days = [date.fromisoformat(key) for key in sorted(op.partition_keys)]
-        selected = {key.name for key in context.selected_asset_check_keys}
-        for check in checks:
-            if check.name in selected:
-                findings = {day: check.judge(evidence, day) for day in days}
-                if len(days) > 1:
-                    for day, finding in findings.items():
-                        op.log_event(_evaluation(asset, check, day, finding))  # type: ignore[arg-type]  # it can
-                yield _verdict(asset, check, findings)
 
-    return evaluate
+def remedy_of(key: dg.AssetCheckKey) -> str:
+    """Say what people do about a blocking check that failed."""
+    checks = CHECKS.get(key.asset_key.to_user_string(), ())
+    return next((check.remedy for check in checks if check.name == key.name), "")
 
 
-def _evaluation(asset: str, check: Check, day: date, finding: Finding) -> dg.AssetCheckEvaluation:
-    """Record one day of a range; of a single day Dagster does it."""
-    return dg.AssetCheckEvaluation(
-        asset_key=dg.AssetKey(asset),
-        check_name=check.name,
-        passed=finding.passed,
-        severity=check.severity,
-        blocking=check.is_blocking,
-        partition=day.isoformat(),
-        metadata=dict(finding.figures),
-    )
-
-
-def _verdict(asset: str, check: Check, findings: Mapping[date, Finding]) -> dg.AssetCheckResult:
-    """Sum up the days of a run: the figures are those of the first day that failed, else of the last."""
-    failed = [day for day, finding in findings.items() if not finding.passed]
-    shown = failed[0] if failed else max(findings)
-    metadata: dict[str, Any] = dict(findings[shown].figures)
-    if len(findings) > 1:
-        metadata |= {"day": shown.isoformat(), "days": len(findings), "days_failed": len(failed)}
-    return dg.AssetCheckResult(
-        asset_key=asset, check_name=check.name, passed=not failed, severity=check.severity, metadata=metadata
-    )
+def held_days(instance: dg.DagsterInstance, asset: str, days: Iterable[date]) -> set[date]:
+    """Give the days of an asset that a blocking check held back the last time, in whichever run that was."""
+    return check_steps.held_days(instance, asset, CHECKS[asset], days)

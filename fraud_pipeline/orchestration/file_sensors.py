@@ -18,6 +18,7 @@ import dagster as dg
 from dagster._utils.schedules import schedule_execution_time_iterator
 
 from fraud_pipeline.adapters import clock
+from fraud_pipeline.adapters.ingest import why_closed
 from fraud_pipeline.adapters.lake import Lake
 from fraud_pipeline.adapters.landing_zone import LandedFile, LandingZone, files_digest
 from fraud_pipeline.adapters.notifier import Notifier
@@ -94,21 +95,20 @@ def build_file_sensors(settings: Settings, jobs: Mapping[str, Any]) -> list[dg.S
             and (file.day.isoformat() in runnable or file.day < settings.first_day)
         ]
         complete = landing_zone.settled(new, seen.looks, now)[:FILES_PER_TICK]
+        newest = max((file.day for file in found.files if file.day.isoformat() in runnable), default=settings.first_day)
         after.looks = {file.key: file.etag for file in new if file not in complete}
         scored = ScoredTime.of(settings, lake)
-        requests = []
+        requests, closed = [], []
         for file in complete:
             after.taken[file.key] = file.etag
-            if file.day < settings.first_day:
-                context.log.warning(
-                    f"{file.key} is of {file.day}, before FRAUD_PIPELINE_FIRST_DAY {settings.first_day}; not run."
-                )
-                continue
             try:
-                processed = was_processed(file, landing_zone, lake)
+                if was_processed(file, landing_zone, lake):
+                    continue
             except FileNotFoundError:
                 continue  # gone since it was listed
-            if not processed:
+            if why := why_closed(file.day, settings.first_day, newest, settings.retention_days):
+                closed.append(f"{file.key} is of {file.day}, {why}.")
+            else:
                 requests.append(
                     dg.RunRequest(
                         run_key=f"{file.key}:{file.etag}",
@@ -117,6 +117,8 @@ def build_file_sensors(settings: Settings, jobs: Mapping[str, Any]) -> list[dg.S
                         tags={"fraud_pipeline/file": file.key, CHANGED: TRANSACTIONS},
                     )
                 )
+        if closed:
+            notifier.notify(f"files of closed days in the landing zone are not run: {len(closed)}", "\n".join(closed))
         if after == seen:
             return dg.SkipReason(f"no new transaction file among {len(found.files)} in {landing_zone.root}")
         return dg.SensorResult(run_requests=requests, cursor=after.dump())

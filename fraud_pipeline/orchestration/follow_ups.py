@@ -14,6 +14,7 @@ import dagster as dg
 
 from fraud_pipeline.adapters.lake import Lake
 from fraud_pipeline.core import features
+from fraud_pipeline.orchestration.checks import held_days
 from fraud_pipeline.orchestration.file_sensors import CHANGED, FEATURES, LABELS, TRANSACTIONS
 from fraud_pipeline.orchestration.jobs import MEASURE, REFRESH_FEATURES, REFRESH_SCORES
 from fraud_pipeline.orchestration.partitions import days_between, neighbouring, range_request
@@ -36,6 +37,9 @@ class LookBack:
         Lake dataset of the days that the reader has; others are never run.
     job : str
         What makes the reader anew.
+    inputs : tuple of str
+        What the reader reads of its own day, and the job does not make: a day on which a blocking check of one failed
+        is left alone until it was run again.
     """
 
     written: str
@@ -44,6 +48,7 @@ class LookBack:
     last: int
     there: str
     job: str
+    inputs: tuple[str, ...]
 
     def stale(self, instance: dg.DagsterInstance, changed: Set[date], there: Set[date]) -> dict[date, int]:
         """Give the days of the reader that are older than what they read, with the event that made them so."""
@@ -55,7 +60,9 @@ class LookBack:
                 if later in there:
                     touched[later] = max(event, touched.get(later, 0))
         made = _events(instance, self.reader, touched.keys())
-        return {day: event for day, event in touched.items() if made.get(day, 0) < event}
+        stale = {day: event for day, event in touched.items() if made.get(day, 0) < event}
+        held = set().union(*(held_days(instance, asset, stale) for asset in self.inputs))
+        return {day: event for day, event in stale.items() if day not in held}
 
 
 def look_backs(settings: Settings) -> dict[str, list[LookBack]]:
@@ -63,14 +70,15 @@ def look_backs(settings: Settings) -> dict[str, list[LookBack]]:
     matured = settings.label_maturity_days
     # What happened matures into a label, which later features read.
     reach = max(settings.baseline_days, features.RECENT_CALENDAR_DAYS, matured + features.LABEL_CALENDAR_DAYS - 1)
-    own = ("transaction_features", REFRESH_FEATURES)
+    valid, own, scores = "validated_transactions", "transaction_features", "anomaly_scores"
+    remade = (own, REFRESH_FEATURES, (valid,))
     return {
-        TRANSACTIONS: [LookBack("validated_transactions", own[0], 1, reach, *own)],
+        TRANSACTIONS: [LookBack(valid, own, 1, reach, *remade)],
         LABELS: [
-            LookBack("fraud_labels", own[0], 0, features.LABEL_CALENDAR_DAYS - 1, *own),
-            LookBack("fraud_labels", "model_metrics", -matured - 1, 0, "anomaly_scores", MEASURE),
+            LookBack("fraud_labels", own, 0, features.LABEL_CALENDAR_DAYS - 1, *remade),
+            LookBack("fraud_labels", "model_metrics", -matured - 1, 0, scores, MEASURE, (scores,)),
         ],
-        FEATURES: [LookBack("transaction_features", "anomaly_scores", 0, 0, "anomaly_scores", REFRESH_SCORES)],
+        FEATURES: [LookBack(own, scores, 0, 0, scores, REFRESH_SCORES, (valid, own))],
     }
 
 

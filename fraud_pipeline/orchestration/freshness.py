@@ -6,7 +6,7 @@ It is the one thing that Dagster's declarative automation launches: the schedule
 """
 
 from datetime import date, timedelta
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import dagster as dg
 
@@ -55,8 +55,13 @@ def build_freshness_checks(settings: Settings) -> list[dg.AssetChecksDefinition]
         passed, reason = newest_day(newest, due, has_file=bool(landing_zone.transaction_files(due)))
         if not passed:
             notifier.notify(f"{due} is not scored", reason)
-        figures = {"due": due.isoformat(), "newest": newest.isoformat() if newest else "none", "reason": reason}
-        return dg.AssetCheckResult(passed=passed, metadata=figures)
+        figures: dict[str, Any] = {
+            "days_behind": max(0, (due - newest).days) if newest else 0,
+            "due": due.isoformat(),
+            "newest": newest.isoformat() if newest else "none",
+            "reason": reason,
+        }
+        return dg.AssetCheckResult(passed=passed, severity=dg.AssetCheckSeverity.ERROR, metadata=figures)
 
     return [newest_day_scored]
 

@@ -1,17 +1,13 @@
 """Days: the one partitions definition of the daily chain, and what a run does day by day."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
-from typing import Any
 
 import dagster as dg
 import pandas as pd
 
 from fraud_pipeline.adapters.lake import Lake
-from fraud_pipeline.orchestration.catalogue import column_lineage
 from fraud_pipeline.settings import Settings
-
-MetadataOfDay = Mapping[str, Any]
 
 
 def daily_partitions(settings: Settings) -> dg.DailyPartitionsDefinition:
@@ -65,14 +61,6 @@ def range_request(job: str, days: Sequence[date], version: str, tags: Mapping[st
     return dg.RunRequest(run_key=key, job_name=job, tags={**(tags or {}), **span})
 
 
-def report(context: dg.AssetExecutionContext, asset: str, day: date, metadata: MetadataOfDay) -> None:
-    """Attach figures to the materialisation of one day of an asset, also in a range run."""
-    # The UI reads where columns come from at the newest materialisation alone.
-    lineage = column_lineage(asset) if day == days_of(context)[-1] else None
-    figures = dict(metadata) | ({"dagster/column_lineage": lineage} if lineage else {})
-    context.add_asset_metadata(figures, asset_key=asset, partition_key=day.isoformat())
-
-
 class TrailingDays:
     """The last days of a lake dataset as one frame, while a run walks forward day by day.
 
@@ -109,15 +97,3 @@ class TrailingDays:
         frames = [frame for frame in self._frames.values() if frame is not None]
         filled = [frame for frame in frames if len(frame)] or frames[:1]
         return (pd.concat(filled, ignore_index=True) if filled else None), len(frames)
-
-
-def for_each_day(
-    context: dg.AssetExecutionContext, asset: str, work: Callable[[date], MetadataOfDay]
-) -> list[MetadataOfDay]:
-    """Do one day's work for every day of the run and report its figures."""
-    figures = []
-    for day in days_of(context):
-        metadata = work(day)
-        report(context, asset, day, metadata)
-        figures.append(metadata)
-    return figures

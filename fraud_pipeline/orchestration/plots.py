@@ -10,7 +10,6 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 
-from fraud_pipeline.core import drift
 from fraud_pipeline.core.calibration import Calibration
 
 _BLUE: Final = "#4f43dd"
@@ -48,16 +47,16 @@ def score_histogram(scores: Sequence[float] | np.ndarray, threshold: float) -> d
     return _image("score histogram", draw)
 
 
-def stability_bars(rows: pd.DataFrame) -> dg.MetadataValue[Any]:
-    """Draw the population stability index of the score and each compared feature, from the rows of a drift report."""
+def stability_bars(rows: pd.DataFrame, moderate: float, major: float) -> dg.MetadataValue[Any]:
+    """Draw the stability index of the score and each compared feature, from the rows of a drift report, with levels."""
     compared = rows[rows["psi"].notna()].iloc[::-1]
 
     def draw(axes: Any) -> None:  # noqa: ANN401 - matplotlib ships no types
         axes.barh(compared["name"], compared["psi"], color=[_LEVEL_COLOURS[level] for level in compared["level"]])
-        axes.axvline(drift.MODERATE, color="grey", linestyle=":")
-        axes.axvline(drift.MAJOR, color="grey", linestyle="--")
+        axes.axvline(moderate, color="grey", linestyle=":")
+        axes.axvline(major, color="grey", linestyle="--")
         axes.tick_params(axis="y", labelsize=7)
-        axes.set(xlabel="population stability index", title="Drift (0.1 moderate, 0.25 major)")
+        axes.set(xlabel="population stability index", title=f"Drift ({moderate:g} moderate, {major:g} major)")
 
     return _image("population stability index", draw, height=max(3.2, 0.2 * len(compared) + 1.2))
 

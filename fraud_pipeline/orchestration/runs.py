@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from fraud_pipeline.adapters import storage
 from fraud_pipeline.core.errors import ConfigurationError, DatabaseError, FraudPipelineError, InvalidDataError
+from fraud_pipeline.orchestration.checks import remedy_of
 from fraud_pipeline.settings import Settings
 
 Progress = Callable[[str, int, int], None]
@@ -145,7 +146,7 @@ class Runner:
                 figures = ", ".join(f"{label} {value.value}" for label, value in result.metadata.items())
                 return InvalidDataError(
                     f"the check {result.check_name} of {result.asset_key.to_user_string()} failed ({figures}), so the "
-                    "assets after it were not run; correct the files and ingest them again, or move the limit."
+                    f"assets after it were not run; {remedy_of(result.asset_check_key)}. See docs/checks.md."
                 )
         return None
 

@@ -200,3 +200,29 @@ def test_a_name_that_is_no_dataset_is_refused(lake: Lake, name: str) -> None:
         lake.write(name, DAY, frame())
     with pytest.raises(ConfigurationError, match="cannot name a dataset"):
         lake.read_json(name)
+
+
+def test_equal_frames_have_equal_digests_however_they_came_about() -> None:
+    whole = frame()
+    pieces = pd.concat([whole.iloc[:1], whole.iloc[1:]], ignore_index=True)
+    indexed = whole.set_axis([7, 8])
+    indexed.attrs["note"] = "of no concern"
+    assert {frame_files.digest(each) for each in (whole, pieces, indexed)} == {frame_files.digest(whole)}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        frame(texts=("a", "")),
+        frame(times=("2026-01-31T01:02:03.000005", None)),
+        frame(flags=(True, True)),
+        frame(counts=(1, 2)),
+        frame(numbers=(math.nextafter(0.1, 1), math.nan)),
+        frame().iloc[::-1],
+        frame().iloc[:1],
+        frame().rename(columns={"text": "words"}),
+        frame().astype({"count": "float64"}),
+    ],
+)
+def test_whatever_is_different_in_a_frame_changes_its_digest(other: pd.DataFrame) -> None:
+    assert frame_files.digest(other) != frame_files.digest(frame())

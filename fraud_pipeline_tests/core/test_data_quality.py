@@ -22,6 +22,14 @@ def texts(*values: str | None) -> pd.Series:
     return pd.Series(values, dtype="str")
 
 
+def test_a_share_of_rejected_rows_over_the_limit_fails_and_a_day_without_rows_has_none() -> None:
+    assert quality.reject_rate(5, 100, 0.05).passed
+    over = quality.reject_rate(6, 100, 0.05)
+    assert not over.passed
+    assert over.figures == {"reject_rate": 0.06, "limit": 0.05, "rejected": 6, "rows": 100}
+    assert quality.reject_rate(0, 0, 0.0).figures["reject_rate"] == 0.0
+
+
 def test_valid_transactions_keep_their_schema_and_others_are_told_apart() -> None:
     valid, _ = validate(raw({}, {}), DAY, "UTC")
     assert quality.schema(valid) == quality.Finding(True, {"rows": 2})

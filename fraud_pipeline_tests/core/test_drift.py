@@ -12,6 +12,7 @@ from fraud_pipeline.core.detectors.base import Floats
 from fraud_pipeline.core.detectors.ensemble import ScoreReference
 from fraud_pipeline.core.drift import CALENDAR_FEATURES, REPORT_COLUMNS, DriftReport, report, stability
 from fraud_pipeline.core.errors import InvalidDataError
+from fraud_pipeline.settings import Settings
 
 NORMAL = np.random.default_rng(0).standard_normal(4000)
 OTHER = np.random.default_rng(1).standard_normal(4000)
@@ -111,6 +112,7 @@ def test_a_sample_that_cannot_be_compared_is_refused(bad: Floats) -> None:
 NAMES = ["amount", "zscore", "rate", "day_of_week"]
 REFERENCES = dict.fromkeys(NAMES, ScoreReference.of(NORMAL))
 SCORES = ScoreReference.of(1 / (1 + np.exp(-NORMAL)))
+SHARE = Settings.model_fields["max_drifted_share"].default
 
 
 def watch(
@@ -126,6 +128,7 @@ def watch(
         current,
         score_reference=SCORES,
         scores=scores,
+        max_drifted_share=SHARE,
         alerts_per_day=alerts_per_day,
         expected_alerts_per_day=expected_alerts_per_day,
     )
@@ -172,6 +175,7 @@ def test_a_third_of_the_features_asks_for_training_fewer_do_not() -> None:
         pd.DataFrame({name: OTHER for name in [*NAMES, "extra"]}).assign(rate=OTHER + 1),
         score_reference=SCORES,
         scores=1 / (1 + np.exp(-OTHER)),
+        max_drifted_share=SHARE,
     )
     assert "major" in set(fewer.rows["level"])
     assert not fewer.retraining_requested
@@ -194,6 +198,6 @@ def test_an_alert_rate_that_nobody_expected_is_not_judged() -> None:
 def test_a_feature_that_is_missing_or_no_rows_at_all_are_refused() -> None:
     current = pd.DataFrame({name: OTHER for name in NAMES})
     with pytest.raises(InvalidDataError, match="the features lack rate"):
-        report(REFERENCES, current.drop(columns="rate"), score_reference=SCORES, scores=OTHER)
+        report(REFERENCES, current.drop(columns="rate"), score_reference=SCORES, scores=OTHER, max_drifted_share=SHARE)
     with pytest.raises(InvalidDataError, match="the current sample for a drift comparison is empty"):
-        report(REFERENCES, current.iloc[:0], score_reference=SCORES, scores=OTHER[:0])
+        report(REFERENCES, current.iloc[:0], score_reference=SCORES, scores=OTHER[:0], max_drifted_share=SHARE)

@@ -1,15 +1,20 @@
 """What the UI can say of every asset."""
 
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
 import dagster as dg
 import pytest
 
 from fraud_pipeline.core.schema import FEATURE_COLUMNS
 from fraud_pipeline.orchestration.build import build_definitions
 from fraud_pipeline.orchestration.catalogue import column_lineage, column_schema
-from fraud_pipeline.orchestration.jobs import PREPARE
+from fraud_pipeline.orchestration.jobs import PREPARE, SCORE
 from fraud_pipeline.settings import Settings
 from fraud_pipeline_tests.orchestration.conftest import Deployment, day
-from fraud_pipeline_tests.orchestration.ticks import metadata_of
+
+Deploy = Callable[..., Deployment]
 
 DEFINITIONS = build_definitions(Settings.from_env(database_url="postgresql://nobody@127.0.0.1:1/none"))
 GRAPH = DEFINITIONS.resolve_asset_graph()
@@ -80,17 +85,79 @@ def test_the_rows_of_a_day_have_exactly_the_columns_that_are_described(prepared:
     assert [column.name for column in described.columns] == list(lake.read("fraud_labels", day(3)).columns)
 
 
-def test_a_run_reports_rows_lineage_and_a_data_version_that_a_repetition_keeps(deploy: "object") -> None:
-    deployment: Deployment = deploy()  # type: ignore[operator]  # the fixture of conftest
-    versions = []
-    for _ in range(2):
-        deployment.runner.run_range(PREPARE, day(0), day(1))
-        wanted = dg.AssetRecordsFilter(dg.AssetKey("transaction_features"), asset_partitions=[day(1).isoformat()])
-        (record,) = deployment.instance.fetch_materializations(wanted, limit=1).records
-        assert record.asset_materialization is not None
-        versions.append((record.asset_materialization.tags or {})["dagster/data_version"])
-    assert versions[0] == versions[1]
-    newest = metadata_of(deployment, "transaction_features", day(1).isoformat())
-    assert newest["dagster/partition_row_count"] == len(deployment.lake.read("transaction_features", day(1)))
-    assert isinstance(newest["dagster/column_lineage"], dg.TableColumnLineage)
-    assert "dagster/column_lineage" not in metadata_of(deployment, "transaction_features", day(0).isoformat())
+def records(deployment: Deployment, of: date) -> dict[str, dg.AssetMaterialization]:
+    """Newest materialisation of a day, by asset."""
+    found = {}
+    for name in TABULAR:
+        wanted = dg.AssetRecordsFilter(dg.AssetKey(name), asset_partitions=[of.isoformat()])
+        for record in deployment.instance.fetch_materializations(wanted, limit=1).records:
+            assert record.asset_materialization is not None
+            found[name] = record.asset_materialization
+    return found
+
+
+def versions(deployment: Deployment, of: date) -> dict[str, str]:
+    """Data version of a day, by asset; all come from content, none from Dagster."""
+    tags = {name: found.tags or {} for name, found in records(deployment, of).items()}
+    assert all(each["dagster/data_version_is_user_provided"] == "true" for each in tags.values())
+    return {name: each["dagster/data_version"] for name, each in tags.items()}
+
+
+def test_a_night_reports_the_rows_of_every_table_and_where_columns_come_from(prepared: Deployment) -> None:
+    prepared.runner.run_range(SCORE, day(29), day(30))
+    first, newest = records(prepared, day(29)), records(prepared, day(30))
+    assert set(newest) == set(TABULAR)
+    rows = {name: found.metadata["dagster/partition_row_count"].value for name, found in newest.items()}
+    assert all(isinstance(count, int) and count > 0 for count in rows.values())
+    with_lake = [name for name in TABULAR if prepared.lake.days(name)]
+    assert {name: rows[name] for name in with_lake} == {
+        name: len(prepared.lake.read(name, day(30))) for name in with_lake
+    }
+    scores = prepared.lake.read("anomaly_scores", day(30))
+    assert rows["alerts"] == scores["is_alert"].sum()
+    assert rows["user_profiles"] == len(prepared.rows("user_profiles"))
+    for name in TABULAR:
+        assert ("dagster/column_lineage" in newest[name].metadata) is (column_lineage(name) is not None)
+        assert "dagster/column_lineage" not in first[name].metadata
+
+
+def test_a_night_that_is_repeated_keeps_every_data_version(prepared: Deployment) -> None:
+    prepared.runner.run_day(SCORE, day(29))
+    before = versions(prepared, day(29))
+    assert set(before) == set(TABULAR)
+    assert len(set(before.values())) == len(TABULAR)
+    prepared.runner.run_day(SCORE, day(29))
+    assert versions(prepared, day(29)) == before
+
+
+def test_a_changed_file_gives_its_day_other_data_versions_and_only_what_comes_of_it(deploy: Deploy) -> None:
+    deployment = deploy()
+    for number in range(2):
+        deployment.runner.run_day(PREPARE, day(number))
+    before = [versions(deployment, day(number)) for number in range(2)]
+    (landed,) = deployment.landing_zone.transaction_files(day(1))
+    file = Path(deployment.settings.landing) / landed.key
+    file.write_text(file.read_text() + "x1,u1,m1,2026-01-02T10:00:00Z,no number\n")
+    for number in range(2):
+        deployment.runner.run_day(PREPARE, day(number))
+    after = [versions(deployment, day(number)) for number in range(2)]
+    assert after[0] == before[0]
+    assert {name for name in after[1] if after[1][name] != before[1][name]} == {
+        "raw_transactions",
+        "validated_transactions",  # its rows name the bytes of their file
+        "rejected_transactions",
+    }
+
+
+def test_a_range_has_one_data_version_and_the_digest_of_each_day_is_that_of_the_day_alone(deploy: Deploy) -> None:
+    deployment = deploy()
+    deployment.runner.run_range(PREPARE, day(0), day(1))
+    ranged = [records(deployment, day(number)) for number in range(2)]
+    assert versions(deployment, day(0)) == versions(deployment, day(1))
+    again = versions(deployment, day(1))
+    deployment.runner.run_range(PREPARE, day(0), day(1))
+    assert versions(deployment, day(1)) == again
+    deployment.runner.run_day(PREPARE, day(1))
+    digests = {name: found.metadata["content_sha256"].value for name, found in ranged[1].items()}
+    assert versions(deployment, day(1)) == digests
+    assert digests["raw_transactions"] != ranged[0]["raw_transactions"].metadata["content_sha256"].value

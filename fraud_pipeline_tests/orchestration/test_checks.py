@@ -1,5 +1,6 @@
 """Every asset check passes on sound data, can fail, and is recorded for each day of a run."""
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import date
@@ -15,7 +16,7 @@ from fraud_pipeline.adapters.lake import Lake
 from fraud_pipeline.core.errors import InvalidDataError
 from fraud_pipeline.orchestration.assets import transactions as ingestion
 from fraud_pipeline.orchestration.build import build_definitions
-from fraud_pipeline.orchestration.checks import CHECKS, build_checks
+from fraud_pipeline.orchestration.checks import CHECKS, build_checks, held_days, remedy_of
 from fraud_pipeline.orchestration.jobs import PREPARE, SCORE
 from fraud_pipeline.orchestration.resources import build_resources
 from fraud_pipeline.orchestration.runs import Runner
@@ -26,6 +27,7 @@ Deploy = Callable[..., Deployment]
 Damage = Callable[[Lake], None]
 NIGHT = day(29)
 LATER = day(40)
+DOCUMENT = Path(__file__).parents[2] / "docs" / "checks.md"
 BLOCKING = {(asset, check.name) for asset, checks in CHECKS.items() for check in checks if check.is_blocking}
 
 
@@ -127,6 +129,8 @@ DAMAGES: list[tuple[str, str, str, Damage]] = [
     ("raw_transactions", "late_rows", "late_rate",
      rewritten("raw_transactions", first_of("event_time", f"{day(28)}T12:00:00Z"))),
     ("raw_transactions", "null_rates", "null_rate", rewritten("raw_transactions", first_of("user_id", None))),
+    ("validated_transactions", "reject_rate", "reject_rate",
+     rewritten("rejected_transactions", lambda rows: pd.concat([rows] * 50, ignore_index=True))),
     ("validated_transactions", "schema", "problem",
      rewritten("validated_transactions", lambda rows: rows.iloc[::-1].reset_index(drop=True))),
     ("validated_transactions", "schema", "problem", rewritten("validated_transactions", first_of("amount", None))),
@@ -217,8 +221,12 @@ def test_money_that_a_table_does_not_keep_stops_the_day_before_its_features(depl
         )
         session.execute("create trigger dearer before insert on transactions for each row execute function dearer()")
     complaint = r"the check reconciliation of validated_transactions failed \(limit 0, lost_money 0\.\d+, lost_rows 0"
-    with pytest.raises(InvalidDataError, match=complaint):
+    with pytest.raises(InvalidDataError, match=complaint) as raised:
         deployment.runner.run_day(PREPARE, day(0))
+    assert str(raised.value).endswith(
+        "so the assets after it were not run; run the day again from its raw files, and report it if the check fails "
+        "again. See docs/checks.md."
+    )
     assert deployment.lake.days("validated_transactions") == {day(0)}
     assert not deployment.lake.days("transaction_features")
 
@@ -244,10 +252,43 @@ def test_checks_run_with_plain_materialize_too(deploy: Deploy) -> None:
     )
     found = {each.check_name: each for each in result.get_asset_check_evaluations()}
     names = {check.name for asset in ("raw_transactions", "validated_transactions") for check in CHECKS[asset]}
-    assert set(found) == names | {"reject_rate"}
-    assert {found[name].partition for name in names} == {day(0).isoformat()}
+    assert set(found) == names
+    assert {each.partition for each in found.values()} == {day(0).isoformat()}
     assert all(each.passed for each in found.values())
 
 
 def test_single_checks_can_be_run_alone(night: Deployment) -> None:
     assert set(evaluate(night, "raw_transactions", NIGHT, "volume")) == {"volume"}
+
+
+def test_every_blocking_check_says_what_to_do() -> None:
+    blocking = [dg.AssetCheckKey(dg.AssetKey(asset), name) for asset, name in BLOCKING]
+    assert len(blocking) >= 5
+    assert all(remedy_of(key) for key in blocking)
+
+
+def test_the_document_has_a_line_for_every_check_with_its_severity(night: Deployment) -> None:
+    graph = night.definitions.resolve_asset_graph()
+    declared = {(key.asset_key.to_user_string(), key.name): graph.get(key).blocking for key in graph.asset_check_keys}
+    rows = re.findall(r"^\| `(\w+)` `(\w+)` \|.*\| (WARN|ERROR|ERROR, blocking) \|", DOCUMENT.read_text(), re.MULTILINE)
+    assert [(asset, name) for asset, name, _ in rows if (asset, name) not in declared] == []
+    assert {(asset, name): severity.endswith("blocking") for asset, name, severity in rows} == declared
+    severities = {(asset, name): severity.partition(",")[0] for asset, name, severity in rows}
+    for asset, checks in CHECKS.items():
+        for check in checks:
+            assert severities[asset, check.name] == check.severity.value
+
+
+def test_a_day_is_held_while_the_newest_evaluation_of_a_blocking_check_failed(deploy: Deploy) -> None:
+    deployment = deploy()
+    days = [day(number) for number in range(4)]
+    deployment.runner.run_range(PREPARE, days[0], days[2])
+    assert held_days(deployment.instance, "validated_transactions", days) == set()
+    with pytest.raises(InvalidDataError, match="reject_rate"):
+        deployment.changed(max_reject_rate=-1.0).runner.run_range(PREPARE, days[1], days[2])
+    assert held_days(deployment.instance, "validated_transactions", days) == {days[1], days[2]}
+    deployment.runner.run_day(PREPARE, days[2])
+    assert held_days(deployment.instance, "validated_transactions", days) == {days[1]}
+    # A warning holds nothing, and neither does an asset without blocking checks.
+    deployment.changed(max_null_rate=-1.0).runner.run_day(PREPARE, days[0])
+    assert held_days(deployment.instance, "raw_transactions", days) == set()

@@ -1,16 +1,17 @@
 """What is run again after a past day changed, on the event log alone and on real runs."""
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pandas as pd
 import pytest
 
+from fraud_pipeline.core.errors import InvalidDataError
 from fraud_pipeline.core.features import LABEL_CALENDAR_DAYS
 from fraud_pipeline.orchestration.file_sensors import CHANGED, FEATURES, LABELS, TRANSACTIONS
 from fraud_pipeline.orchestration.follow_ups import look_backs
-from fraud_pipeline.orchestration.jobs import MEASURE, PREPARE, REFRESH_FEATURES, REFRESH_SCORES, SCORE
+from fraud_pipeline.orchestration.jobs import MEASURE, MERGE_LABELS, PREPARE, REFRESH_FEATURES, REFRESH_SCORES, SCORE
 from fraud_pipeline_tests.orchestration.conftest import Deployment, day
 from fraud_pipeline_tests.orchestration.ticks import Tick, launch, put, tick, transactions_folder
 
@@ -133,6 +134,72 @@ def test_only_days_that_had_scores_are_scored_again_and_after_their_features(dep
     asked = ask(deployment)
     assert asked.ranges == [(REFRESH_SCORES, *iso(7, 8))]
     assert CHANGED not in asked.requests[0].tags
+
+
+def failed_check(deployment: Deployment, asset: str, check: str, number: int) -> None:
+    """Let a blocking check of a day have failed in some run."""
+    deployment.instance.report_runless_asset_event(
+        dg.AssetCheckEvaluation(
+            dg.AssetKey(asset), check, passed=False, metadata={}, partition=day(number).isoformat(), blocking=True
+        )
+    )
+
+
+def test_a_blocking_check_that_failed_in_one_run_keeps_later_runs_from_what_depends_on_its_day(deploy: Deploy) -> None:
+    deployment = deploy()
+    made(deployment, "transaction_features", range(10))
+    made(deployment, "anomaly_scores", range(10))
+    made(deployment, "fraud_labels", [4])
+    failed_check(deployment, "validated_transactions", "reject_rate", 6)
+    failed_check(deployment, "transaction_features", "reconciliation", 8)
+    changed(deployment, LABELS, 4)
+    asked = ask(deployment)
+    # Day 8 failed in what is made anew, which may mend it.
+    assert [each for each in asked.ranges if each[0] == REFRESH_FEATURES] == [
+        (REFRESH_FEATURES, *iso(4, 5)),
+        (REFRESH_FEATURES, *iso(7, 9)),
+    ]
+    made(deployment, "transaction_features", [5, 6, 7, 8])
+    changed(deployment, FEATURES, 5, job=REFRESH_FEATURES)
+    for number in (6, 7, 8):
+        changed(deployment, FEATURES, number, job=REFRESH_FEATURES)
+    scored = ask(deployment, asked.cursor)
+    assert scored.ranges == [(REFRESH_SCORES, *iso(5, 5)), (REFRESH_SCORES, *iso(7, 7))]
+
+
+def test_a_spoilt_delivery_of_a_scored_day_reaches_no_score_through_the_labels_of_days_before(
+    prepared: Deployment,
+) -> None:
+    """The whole story on real runs: a correction is refused, then labels ask for its day's features again."""
+    prepared.runner.run_day(SCORE, day(29))
+    before = prepared.lake.read("transaction_features", day(29))
+    with pytest.raises(InvalidDataError, match="reject_rate"):
+        prepared.changed(max_reject_rate=-1.0).runner.run_day(SCORE, day(29))
+    merge = dg.RunRequest(job_name=MERGE_LABELS, partition_key=day(28).isoformat(), tags={CHANGED: LABELS})
+    assert launch(prepared, merge).success
+    asked = ask(prepared)
+    assert asked.ranges
+    assert day(29).isoformat() not in {end for _, first, last in asked.ranges for end in (first, last)}
+    for request in asked.requests:
+        assert launch(prepared, request).success
+    pd.testing.assert_frame_equal(prepared.lake.read("transaction_features", day(29)), before)
+
+
+def test_automation_conditions_start_no_asset_so_none_goes_on_after_a_failed_check(deploy: Deploy) -> None:
+    deployment = deploy()
+    with pytest.raises(InvalidDataError, match="reject_rate"):
+        deployment.changed(max_reject_rate=-1.0).runner.run_day(PREPARE, day(0))
+    cursor = None
+    for hour in (11, 12):
+        result = dg.evaluate_automation_conditions(
+            defs=deployment.definitions,
+            instance=deployment.instance,
+            asset_selection=dg.AssetSelection.all() | dg.AssetSelection.all_asset_checks(),
+            evaluation_time=datetime(2026, 3, 1, hour, tzinfo=UTC),
+            cursor=cursor,
+        )
+        cursor = result.cursor
+        assert result.total_requested == 0
 
 
 def test_a_lost_cursor_follows_up_nothing_twice(deploy: Deploy) -> None:

@@ -94,10 +94,13 @@ def test_the_bars_grow_with_the_number_of_features_and_leave_out_what_is_not_com
     def rows(names: list[str]) -> pd.DataFrame:
         frame = pd.DataFrame(dict.fromkeys(names, SCORES + 0.3))
         references = dict.fromkeys(names, ScoreReference.of(SCORES))
-        return report(references, frame, score_reference=ScoreReference.of(SCORES), scores=SCORES).rows
+        scored = ScoreReference.of(SCORES)
+        return report(references, frame, score_reference=scored, scores=SCORES, max_drifted_share=0.33).rows
 
-    few, many = (pixels(plots.stability_bars(rows([f"feature {n}" for n in range(size)]))) for size in (2, 30))
+    few, many = (
+        pixels(plots.stability_bars(rows([f"feature {n}" for n in range(size)]), 0.1, 0.25)) for size in (2, 30)
+    )
     assert few.shape[0] == 288
     assert many.shape[0] > 600
-    with_calendar = pixels(plots.stability_bars(rows(["feature 0", "feature 1", "day_of_week"])))
+    with_calendar = pixels(plots.stability_bars(rows(["feature 0", "feature 1", "day_of_week"]), 0.1, 0.25))
     np.testing.assert_array_equal(with_calendar, few)

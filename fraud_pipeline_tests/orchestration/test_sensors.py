@@ -201,7 +201,42 @@ def test_a_file_before_the_first_day_is_passed_over_for_good(deploy: Deploy) -> 
     put(transactions_folder(deployment) / "transactions_2025-12-31.csv", HEADER)
     first = tick(deployment, FILES)
     assert len(first.requests) == DAYS
-    assert "transactions_2025-12-31.csv" in str(first.cursor)
+    ((subject, message),) = first.told
+    assert subject == "files of closed days in the landing zone are not run: 1"
+    assert message == (
+        "simulated/transactions/transactions_2025-12-31.csv is of 2025-12-31, before the first day 2026-01-01 of this "
+        "deployment: leave the file out, or set FRAUD_PIPELINE_FIRST_DAY to an earlier day."
+    )
+    again = tick(deployment, FILES, first.cursor)
+    assert (again.requests, again.told) == ([], [])
+
+
+def test_a_file_of_a_day_that_retention_has_closed_is_told_once_and_stops_no_other(deploy: Deploy) -> None:
+    deployment = deploy(retention_days=30)
+    first = tick(deployment, FILES)
+    # The newest day is the 34th, so the first three are closed.
+    assert first.partitions == [day(number).isoformat() for number in range(3, DAYS)]
+    ((subject, message),) = first.told
+    assert subject == "files of closed days in the landing zone are not run: 3"
+    assert message.splitlines()[0] == (
+        f"simulated/transactions/transactions_{day(0)}.csv is of {day(0)}, more than 30 days before the newest day "
+        f"{day(33)}, so its month is closed: leave the file out, or set FRAUD_PIPELINE_RETENTION_DAYS to more days."
+    )
+    again = tick(deployment, FILES, first.cursor)
+    assert (again.requests, again.told) == ([], [])
+    change(deployment, 1)
+    change(deployment, 5)
+    corrected = tick(deployment, FILES, again.cursor)
+    assert corrected.partitions == [day(5).isoformat()]
+    assert [message.count(str(day(1))) for _, message in corrected.told] == [2]
+
+
+def test_files_that_were_run_before_their_day_was_closed_are_not_told_of_when_the_cursor_is_lost(
+    deploy: Deploy,
+) -> None:
+    deployment = deploy()
+    deployment.runner.run_range(PREPARE, day(0), day(2))
+    assert tick(deployment.changed(retention_days=30), FILES).told == []
 
 
 def test_a_file_of_a_day_that_is_not_over_waits_for_its_day(deploy: Deploy) -> None:

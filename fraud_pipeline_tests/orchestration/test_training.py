@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from datetime import timedelta
 
+import dagster as dg
 import pandas as pd
 import pytest
 from sqlalchemy import select
@@ -98,6 +99,39 @@ def test_the_same_training_again_is_no_win_and_moves_only_the_challenger(prepare
     }
     assert figures["alert_overlap"] == 1.0
     assert figures["rank_correlation"] == pytest.approx(1.0)
+
+
+TRAINED = (
+    "training_windows",
+    "isolation_forest",
+    "local_outlier_factor",
+    "feedback_classifier",
+    "calibrated_threshold",
+    "champion_model",
+)
+
+
+def trained_versions(deployment: Deployment) -> dict[str, str]:
+    """Data version of each asset of the newest training cycle; all come from content."""
+    events = {name: deployment.instance.get_latest_materialization_event(dg.AssetKey(name)) for name in TRAINED}
+    found = {name: event.asset_materialization for name, event in events.items() if event is not None}
+    tags = {name: made.tags or {} for name, made in found.items() if made is not None}
+    assert all(each["dagster/data_version_is_user_provided"] == "true" for each in tags.values())
+    return {name: each["dagster/data_version"] for name, each in tags.items()}
+
+
+def test_training_that_is_repeated_keeps_its_data_versions_and_another_seed_gives_others(
+    prepared: Deployment,
+) -> None:
+    prepared.runner.run_once(TRAIN, {})
+    first = trained_versions(prepared)
+    assert set(first) == set(TRAINED)
+    prepared.runner.run_once(TRAIN, {})
+    assert trained_versions(prepared) == first
+    prepared.changed(seed=7).runner.run_once(TRAIN, {})
+    other = trained_versions(prepared)
+    same = {name for name in TRAINED if other[name] == first[name]}
+    assert same <= {"training_windows", "champion_model"}
 
 
 def test_a_stacked_model_scores_with_its_classifier_and_every_column_is_filled(prepared: Deployment) -> None:

@@ -13,7 +13,7 @@ from fraud_pipeline.adapters.model_store import ModelStore
 from fraud_pipeline.core import alerts as core_alerts
 from fraud_pipeline.core.schema import LINEAGE_COLUMNS
 from fraud_pipeline.orchestration.assets.daily import daily_asset
-from fraud_pipeline.orchestration.partitions import MetadataOfDay, for_each_day
+from fraud_pipeline.orchestration.reports import Figures, for_each_day
 from fraud_pipeline.settings import Settings
 
 
@@ -30,7 +30,7 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         """Rows of the table `alerts`: one a transaction for ever, whatever is scored again, in its user's open case."""
         run_id = context.run.run_id
 
-        def work(day: date) -> MetadataOfDay:
+        def work(day: date) -> tuple[pd.DataFrame, Figures]:
             scores = lake.read("anomaly_scores", day)
             raised = pd.DataFrame(columns=list(alert_repository.ALERT_COLUMNS))
             if len(scores):
@@ -43,7 +43,8 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
                 database, day, raised.assign(event_day=day), scores, sla_hours=settings.sla_hours, run_id=run_id
             )
             levels = {str(level): int(n) for level, n in raised["risk_level"].value_counts().items()}
-            return {"alerts": len(raised), "new": left.new, "rescored": left.rescored, **levels}
+            # Lists of reasons have no column type of their own.
+            return raised.astype({"reasons": "str"}), {"new": left.new, "rescored": left.rescored, **levels}
 
         for_each_day(context, "alerts", work)
         escalated = workflow_repository.escalate_overdue(database, utc_now(), settings.sla_hours, run_id=run_id)

@@ -7,7 +7,8 @@ import dagster as dg
 from fraud_pipeline.core.errors import ConfigurationError
 from fraud_pipeline.core.splits import parse_window
 from fraud_pipeline.orchestration import plots
-from fraud_pipeline.orchestration.assets.daily import OWNERS
+from fraud_pipeline.orchestration.assets.training import training_asset
+from fraud_pipeline.orchestration.reports import version_of
 from fraud_pipeline.settings import Settings
 
 
@@ -31,7 +32,7 @@ class BacktestConfig(dg.Config):
 def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     """Declare ``backtest_report``."""
 
-    @dg.asset(group_name="backtest", kinds={"xgboost", "scikitlearn"}, owners=OWNERS, pool="training")
+    @training_asset(group_name="backtest", kinds={"xgboost", "scikitlearn"})
     def backtest_report(context: dg.AssetExecutionContext, config: BacktestConfig) -> dg.MaterializeResult[None]:
         """How well the pipeline would have done on past days, knowing only what was known then."""
         # Nothing else needs what a backtest imports.
@@ -61,12 +62,13 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             if estimate.known
         }
         return dg.MaterializeResult(
+            data_version=version_of([report.protocol, figures]),
             metadata={
                 "precision_recall_curves": plots.backtest_curves(report.curves),
                 "report": [str(file) for file in files],
                 "warnings": report.warnings,
                 **figures,
-            }
+            },
         )
 
     return [backtest_report]

@@ -13,8 +13,9 @@ from fraud_pipeline.core.operating_point import Estimate
 from fraud_pipeline.core.schema import FEATURE_COLUMNS
 from fraud_pipeline.core.training import Choice
 from fraud_pipeline.orchestration import plots
-from fraud_pipeline.orchestration.assets.daily import OWNERS
 from fraud_pipeline.orchestration.assets.detectors import labelled_features, load_feedback, load_label_free
+from fraud_pipeline.orchestration.assets.training import training_asset
+from fraud_pipeline.orchestration.reports import version_of
 from fraud_pipeline.orchestration.training_config import training_config
 from fraud_pipeline.settings import Settings
 
@@ -35,11 +36,8 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     """Declare ``calibrated_threshold``."""
     config = training_config(settings)
 
-    @dg.asset(
-        group_name="training",
+    @training_asset(
         kinds={"scikitlearn"},
-        owners=OWNERS,
-        pool="training",
         check_specs=[
             dg.AssetCheckSpec(name, asset="calibrated_threshold", description=text) for name, text in _CHECKS.items()
         ],
@@ -67,8 +65,10 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             previous=None if champion is None else champion.calibration,
             candidates_fitted_on=fitted_on,
         )
+        value = {"scoring_mode": choice.mode, "calibration": choice.calibration.to_json()}
         yield dg.MaterializeResult(
-            value={"scoring_mode": choice.mode, "calibration": choice.calibration.to_json()},
+            value=value,
+            data_version=version_of(value),
             metadata=_metadata(choice),
             check_results=list(_check(choice, float(rows["is_fraud"].notna().mean()))),
         )

@@ -16,6 +16,8 @@ from fraud_pipeline.settings import Settings
 OWNERS = ["team:fraud-data"]
 DAILY_POOL = "daily"
 """Runs of daily assets write the same days' files: the queue starts one at a time, however it was launched."""
+DAILY_TAGS: Final = {"fraud_pipeline/cycle": "daily"}
+"""Tags of the ops, by which an executor may give the nights and the training cycle other machines."""
 RETRY_SECONDS: Final = (5, 20, 60)
 """A step that met a fault of a connection is tried again after so long; then its run fails, and is tried again."""
 
@@ -27,6 +29,7 @@ def daily_asset(settings: Settings, **spec: Any) -> Callable[[Callable[..., Any]
         backfill_policy=dg.BackfillPolicy.single_run(),
         owners=OWNERS,
         pool=DAILY_POOL,
+        op_tags=DAILY_TAGS,
         **spec,
     )
     return lambda compute: declare(retry_transient(compute))
@@ -59,8 +62,8 @@ def _retried() -> Iterator[None]:
     try:
         yield
     except (FraudPipelineError, OSError) as error:
-        context = dg.AssetExecutionContext.get()
+        context = dg.OpExecutionContext.get()
         if context.run.tags.get("dagster/max_retries") == "0" or not is_transient(error):
             raise
-        attempt = min(context.op_execution_context.retry_number, len(RETRY_SECONDS) - 1)
+        attempt = min(context.retry_number, len(RETRY_SECONDS) - 1)
         raise dg.RetryRequested(len(RETRY_SECONDS), RETRY_SECONDS[attempt]) from error

@@ -15,8 +15,9 @@ from fraud_pipeline.core.errors import TrainingError
 from fraud_pipeline.core.schema import EVENT_KEYS, FEATURE_COLUMNS, LABEL_COLUMNS
 from fraud_pipeline.core.scoring import FEEDBACK_CLASSIFIER
 from fraud_pipeline.core.training import FittedDetector
-from fraud_pipeline.orchestration.assets.daily import OWNERS
+from fraud_pipeline.orchestration.assets.training import training_asset
 from fraud_pipeline.orchestration.partitions import days_between
+from fraud_pipeline.orchestration.reports import version_of
 from fraud_pipeline.orchestration.training_config import training_config
 from fraud_pipeline.settings import Settings
 
@@ -35,7 +36,7 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     """Declare ``training_windows``, ``isolation_forest``, ``local_outlier_factor`` and ``feedback_classifier``."""
     config = training_config(settings)
 
-    @dg.asset(group_name="training", kinds={"json"}, owners=OWNERS, deps=["transaction_features", "fraud_labels"])
+    @training_asset(kinds={"json"}, deps=["transaction_features", "fraud_labels"])
     def training_windows(
         context: dg.AssetExecutionContext, config: WindowConfig, lake: dg.ResourceParam[Lake]
     ) -> dict[str, str]:
@@ -56,6 +57,7 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             )
         stored = windows_to_json(windows)
         context.add_output_metadata(stored)
+        context.set_data_version(context.asset_key, version_of(stored))
         return stored
 
     def fit_label_free(
@@ -68,9 +70,10 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         metrics = {"rows": len(rows), "known_frauds": int(rows["is_fraud"].eq(True).sum())}
         version = model_store.save_detector(name, fitted, windows=windows, params=params, metrics=metrics)
         context.add_output_metadata({"version": version.version, "sha256": version.sha256, **metrics, **params})
+        context.set_data_version(context.asset_key, version_of([params, content_of(fitted)]))
         return asdict(version)
 
-    @dg.asset(group_name="training", kinds={"scikitlearn", "mlflow"}, owners=OWNERS, pool="training")
+    @training_asset(kinds={"scikitlearn", "mlflow"})
     def isolation_forest(
         context: dg.AssetExecutionContext,
         training_windows: dict[str, str],
@@ -80,7 +83,7 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         """A forest fitted on the training window, registered in MLflow."""
         return fit_label_free("isolation_forest", context, training_windows, lake, model_store)
 
-    @dg.asset(group_name="training", kinds={"scikitlearn", "mlflow"}, owners=OWNERS, pool="training")
+    @training_asset(kinds={"scikitlearn", "mlflow"})
     def local_outlier_factor(
         context: dg.AssetExecutionContext,
         training_windows: dict[str, str],
@@ -90,7 +93,7 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         """A reference set of known-genuine rows of the training window, registered in MLflow."""
         return fit_label_free("local_outlier_factor", context, training_windows, lake, model_store)
 
-    @dg.asset(group_name="training", kinds={"xgboost", "mlflow"}, owners=OWNERS, pool="training")
+    @training_asset(kinds={"xgboost", "mlflow"})
     def feedback_classifier(
         context: dg.AssetExecutionContext,
         training_windows: dict[str, str],
@@ -103,7 +106,7 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         windows = windows_from_json(training_windows)
         label_free = load_label_free(model_store, isolation_forest, local_outlier_factor)
         rows = labelled_features(lake, windows.train_from, windows.train_to, windows, FEATURE_COLUMNS)
-        versions = {}
+        versions, contents = {}, {}
         for mode, fitted in training.fit_feedback(rows, label_free, config).items():
             params = {**config.feedback_classifier, "mode": mode, "seed": config.seed}
             metrics = {
@@ -113,13 +116,19 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             version = model_store.save_detector(
                 FEEDBACK_CLASSIFIER, fitted, windows=windows, params=params, metrics=metrics
             )
-            versions[mode] = asdict(version)
+            versions[mode], contents[mode] = asdict(version), [params, content_of(fitted)]
             context.add_output_metadata({f"{mode}/version": version.version, f"{mode}/sha256": version.sha256})
         if not versions:
             context.log.warning("Too few known frauds in the training window: the ensemble scores alone.")
+        context.set_data_version(context.asset_key, version_of(contents))
         return versions
 
     return [training_windows, isolation_forest, local_outlier_factor, feedback_classifier]
+
+
+def content_of(fitted: FittedDetector) -> list[float]:
+    """Tell a fitted detector by what it makes of the held-out rows: its artefact's bytes have the time in them."""
+    return [float(score) for score in fitted.score_reference.scores]
 
 
 def load_label_free(

@@ -15,7 +15,8 @@ from fraud_pipeline.core.detectors.base import Floats
 from fraud_pipeline.core.schema import FEATURE_COLUMNS
 from fraud_pipeline.orchestration import plots
 from fraud_pipeline.orchestration.assets.daily import daily_asset
-from fraud_pipeline.orchestration.partitions import days_between, days_of, report
+from fraud_pipeline.orchestration.partitions import days_between, days_of
+from fraud_pipeline.orchestration.reports import DayReports
 from fraud_pipeline.settings import Settings
 
 _CHECK: Final = "no_retraining_requested"
@@ -46,13 +47,16 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         if champion is None:
             yield _nothing_to_compare(context, "No champion model yet, so there is nothing to compare with.")
             return
+        reports = DayReports(context, "drift_report")
         newest: _Compared | None = None
         for day in days_of(context):
             found = _compare(settings, lake, champion, day)
-            report(context, "drift_report", day, {"compared_days": 0} if found is None else found.figures)
-            if found is not None:
-                lake.write("drift_report", day, found.report.rows)
-                newest = found
+            if found is None:
+                reports.add(day, pd.DataFrame(), {"compared_days": 0})
+                continue
+            lake.write("drift_report", day, found.report.rows)
+            reports.add(day, found.report.rows, found.figures)
+            newest = found
         if newest is None:
             yield _nothing_to_compare(
                 context, "The champion scored none of these days, so there is nothing to compare."
@@ -61,7 +65,7 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         calibration = champion.model.calibration
         yield dg.MaterializeResult(
             metadata={
-                "stability": plots.stability_bars(newest.report.rows),
+                "stability": plots.stability_bars(newest.report.rows, settings.drift_moderate, settings.drift_major),
                 "alert_volume": plots.alert_volume(newest.alerts, expected=calibration.alerts_per_day.value),
                 "score_distributions": plots.score_distributions(
                     calibration.reference.scores, newest.scores, calibration.threshold
@@ -83,7 +87,9 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
 def _nothing_to_compare(context: dg.AssetExecutionContext, reason: str) -> dg.AssetCheckResult:
     """Leave the asset unmaterialised; Dagster insists on the check."""
     context.log.warning(reason)
-    return dg.AssetCheckResult(check_name=_CHECK, passed=True, metadata={"reason": reason})
+    return dg.AssetCheckResult(
+        check_name=_CHECK, passed=True, severity=dg.AssetCheckSeverity.WARN, metadata={"reason": reason}
+    )
 
 
 @dataclass(frozen=True)
@@ -126,6 +132,7 @@ def _compare(settings: Settings, lake: Lake, champion: StoredModel, day: date) -
         expected_alerts_per_day=champion.model.calibration.alerts_per_day.value,
         moderate=settings.drift_moderate,
         major=settings.drift_major,
+        max_drifted_share=settings.max_drifted_share,
         max_alert_change=settings.max_alert_change,
     )
     return _Compared(compared, scores, alerts)

@@ -14,7 +14,8 @@ from fraud_pipeline.adapters.lake import Lake
 from fraud_pipeline.core import entity_risk, features, labels
 from fraud_pipeline.core.schema import ACTIVITY_COLUMNS
 from fraud_pipeline.orchestration.assets.daily import daily_asset
-from fraud_pipeline.orchestration.partitions import TrailingDays, days_of, neighbouring, report
+from fraud_pipeline.orchestration.partitions import TrailingDays, days_of, neighbouring
+from fraud_pipeline.orchestration.reports import DayReports
 from fraud_pipeline.settings import Settings
 
 BATCH_DAYS = 14
@@ -35,6 +36,7 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], database: dg.ResourceParam[Database]
     ) -> None:
         """The features of each transaction, from events before it and labels known before it."""
+        reports = DayReports(context, "transaction_features")
         batches = list(batches_of(days_of(context)))
         builder = FeatureBuilder(lake, settings.time_zone, baseline_days, max(map(len, batches)))
 
@@ -48,8 +50,7 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
                 lake.write("transaction_features", day, own)
                 replace_day(database, features_table, day, own, run_id=context.run.run_id, asset="transaction_features")
                 days_found = sum(day - timedelta(days=back + 1) in found for back in range(baseline_days))
-                figures = {"dagster/partition_row_count": len(own), "days_found": days_found}
-                report(context, "transaction_features", day, figures | {"days_missing": baseline_days - days_found})
+                reports.add(day, own, {"days_found": days_found, "days_missing": baseline_days - days_found})
 
     return [transaction_features]
 

@@ -14,7 +14,8 @@ from fraud_pipeline.core import labels
 from fraud_pipeline.core.schema import EVENT_KEYS
 from fraud_pipeline.core.splits import ONE_DAY
 from fraud_pipeline.orchestration.assets.daily import daily_asset
-from fraud_pipeline.orchestration.partitions import MetadataOfDay, days_of, for_each_day
+from fraud_pipeline.orchestration.partitions import days_of
+from fraud_pipeline.orchestration.reports import Figures, for_each_day
 from fraud_pipeline.settings import Settings
 
 LABEL_LOOKBACK_DAYS = 180
@@ -46,7 +47,7 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
                 landed_on[day] = landing_zone.read_labels(day)
             return landed_on[day]
 
-        def work(day: date) -> MetadataOfDay:
+        def work(day: date) -> tuple[pd.DataFrame, Figures]:
             # Before they are read, so that one which comes meanwhile is found to be missing.
             merged_files = files_digest(landing_zone.label_files(day))
             matured_day = day - maturity
@@ -66,8 +67,7 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             event_day = known["event_time"].dt.tz_convert(settings.time_zone).dt.date
             replace_day_labels(database, day, known.assign(event_day=event_day), run_id=context.run.run_id)
             landed_on.pop(matured_day, None)
-            return {
-                "dagster/partition_row_count": len(known),
+            return known, {
                 "reported_frauds": int(known["is_fraud"].sum()),
                 "analyst_labels": int((known["label_source"] == labels.ANALYST).sum()),
                 "matured_unreported": int((known["label_source"] == labels.UNREPORTED).sum()),

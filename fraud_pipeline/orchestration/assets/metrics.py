@@ -12,7 +12,8 @@ from fraud_pipeline.adapters.lake import Lake
 from fraud_pipeline.core import labels, metrics
 from fraud_pipeline.core.schema import LABEL_COLUMNS
 from fraud_pipeline.orchestration.assets.daily import daily_asset
-from fraud_pipeline.orchestration.partitions import MetadataOfDay, TrailingDays, for_each_day
+from fraud_pipeline.orchestration.partitions import TrailingDays
+from fraud_pipeline.orchestration.reports import Figures, for_each_day
 from fraud_pipeline.settings import Settings
 
 
@@ -28,7 +29,7 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         """Recall, false-positive rate, precision, AP and AUC of the day's scores, on the labels known so far."""
         known = TrailingDays(lake, "fraud_labels", horizon + 1, LABEL_COLUMNS)
 
-        def work(day: date) -> MetadataOfDay:
+        def work(day: date) -> tuple[pd.DataFrame, Figures]:
             scores = lake.read("anomaly_scores", day)
             labelled, _ = known.through(day + timedelta(days=horizon))
             truth = labels.current(labels.no_labels() if labelled is None else labelled)
@@ -41,7 +42,7 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
                 computed_as_of=truth["label_known_at"].max() if len(truth) else pd.Timestamp(day, tz="UTC"),
             )
             replace_day_metrics(database, day, table, run_id=context.run.run_id)
-            return {name: value for name, value in figures.items() if value == value}
+            return table, {name: value for name, value in figures.items() if value == value}
 
         for_each_day(context, "model_metrics", work)
 

@@ -12,8 +12,8 @@ from fraud_pipeline.core import promotion
 from fraud_pipeline.core.calibration import Calibration
 from fraud_pipeline.core.schema import FEATURE_COLUMNS
 from fraud_pipeline.core.scoring import FEEDBACK_CLASSIFIER, detector_scores
-from fraud_pipeline.orchestration.assets.daily import OWNERS
 from fraud_pipeline.orchestration.assets.detectors import label_free_versions, labelled_features
+from fraud_pipeline.orchestration.assets.training import training_asset
 from fraud_pipeline.settings import Settings
 
 
@@ -27,11 +27,8 @@ class PromotionConfig(dg.Config):
 def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     """Declare ``champion_model``."""
 
-    @dg.asset(
-        group_name="training",
+    @training_asset(
         kinds={"mlflow"},
-        owners=OWNERS,
-        pool="training",
         check_specs=[
             dg.AssetCheckSpec(
                 "challenger_wins",
@@ -92,6 +89,7 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         figures: dict[str, Any] = {"verdict": verdict.reason, **verdict.figures}
         yield dg.MaterializeResult(
             value={"version": serving.version.version, "challenger": challenger.version.version},
+            data_version=dg.DataVersion(serving.version.sha256),
             metadata={
                 "champion_version": serving.version.version,
                 "challenger_version": challenger.version.version,

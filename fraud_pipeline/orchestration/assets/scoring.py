@@ -13,7 +13,8 @@ from fraud_pipeline.adapters.model_store import ModelStore
 from fraud_pipeline.core import scoring
 from fraud_pipeline.orchestration import plots
 from fraud_pipeline.orchestration.assets.daily import daily_asset
-from fraud_pipeline.orchestration.partitions import days_of, report
+from fraud_pipeline.orchestration.partitions import days_of
+from fraud_pipeline.orchestration.reports import DayReports
 from fraud_pipeline.settings import Settings
 
 
@@ -40,6 +41,7 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             context.log.warning("No champion model yet, so nothing is scored; train one with `fraud-pipeline train`.")
             return
         lineage = champion.lineage(context.run.run_id)
+        reports = DayReports(context, "anomaly_scores")
         all_scores = []
         for day in days_of(context):
             scores = scoring.score(lake.read("transaction_features", day), champion.model).assign(**lineage)
@@ -47,17 +49,12 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             rows = scores.drop(columns=["merchant_id", "amount"])
             replace_day(database, scores_table, day, rows, run_id=context.run.run_id, asset="anomaly_scores")
             all_scores.append(scores["anomaly_score"].to_numpy())
-            report(
-                context,
-                "anomaly_scores",
-                day,
-                {
-                    "dagster/partition_row_count": len(scores),
-                    "alerts": int(scores["is_alert"].sum()),
-                    "model_version": champion.version.version,
-                    "in_training_window": day <= champion.windows.calibrate_to,
-                },
-            )
+            figures = {
+                "alerts": int(scores["is_alert"].sum()),
+                "model_version": champion.version.version,
+                "in_training_window": day <= champion.windows.calibrate_to,
+            }
+            reports.add(day, scores, figures)
         threshold = champion.model.calibration.threshold
         histogram = plots.score_histogram(np.concatenate(all_scores), threshold)
         yield dg.MaterializeResult(metadata={"score_histogram": histogram, "threshold": threshold})

@@ -12,7 +12,8 @@ from fraud_pipeline.adapters.database.metrics_repository import replace_day_metr
 from fraud_pipeline.adapters.database.statistics_repository import ALERT_METRICS, alert_counts, alert_figures
 from fraud_pipeline.orchestration import plots
 from fraud_pipeline.orchestration.assets.daily import daily_asset
-from fraud_pipeline.orchestration.partitions import MetadataOfDay, days_between, days_of, for_each_day
+from fraud_pipeline.orchestration.partitions import days_between, days_of
+from fraud_pipeline.orchestration.reports import Figures, for_each_day
 from fraud_pipeline.settings import Settings
 
 PLOTTED_DAYS: Final = 30
@@ -27,13 +28,13 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     ) -> Iterator[dg.MaterializeResult[None]]:
         """Precision, money detected, hours to the first touch and to close, and due times met of the day's alerts."""
 
-        def work(day: date) -> MetadataOfDay:
+        def work(day: date) -> tuple[pd.DataFrame, Figures]:
             figures = alert_figures(database, day, day)
             table = figures.drop(columns="event_day").melt(
                 ["model_version", "computed_as_of"], list(ALERT_METRICS), "metric", "value"
             )
             replace_day_metrics(database, day, table, run_id=context.run.run_id, asset="alert_statistics")
-            return _by_version(figures)
+            return table, _by_version(figures)
 
         for_each_day(context, "alert_statistics", work)
         last = days_of(context)[-1]
@@ -51,7 +52,7 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     return [alert_statistics]
 
 
-def _by_version(figures: pd.DataFrame) -> MetadataOfDay:
+def _by_version(figures: pd.DataFrame) -> Figures:
     """Name the known figures of a day, by version where there are several."""
     several = len(figures) > 1
     return {

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import date, timedelta
 
 import dagster as dg
+import pandas as pd
 
 from fraud_pipeline.adapters.database.day_repository import replace_day
 from fraud_pipeline.adapters.database.engine import Database
@@ -13,8 +14,9 @@ from fraud_pipeline.adapters.database.tables import transactions as transactions
 from fraud_pipeline.adapters.lake import Lake
 from fraud_pipeline.adapters.landing_zone import LandingZone
 from fraud_pipeline.core import transactions
-from fraud_pipeline.orchestration.assets.daily import DAILY_POOL, OWNERS, daily_asset, retry_transient
-from fraud_pipeline.orchestration.partitions import MetadataOfDay, daily_partitions, days_of, for_each_day, report
+from fraud_pipeline.orchestration.assets.daily import DAILY_POOL, DAILY_TAGS, OWNERS, daily_asset, retry_transient
+from fraud_pipeline.orchestration.partitions import daily_partitions, days_of
+from fraud_pipeline.orchestration.reports import DayReports, Figures, for_each_day
 from fraud_pipeline.settings import Settings
 
 MONTH_AHEAD = timedelta(days=31)
@@ -31,10 +33,10 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     ) -> None:
         """Rows of the day's files exactly as received, as text, with file, row number and checksum."""
 
-        def work(day: date) -> MetadataOfDay:
+        def work(day: date) -> tuple[pd.DataFrame, Figures]:
             rows = landing_zone.read_transactions(day)
             lake.write("raw_transactions", day, rows)
-            return {"dagster/partition_row_count": len(rows), "files": sorted(rows["source_file"].unique().tolist())}
+            return rows, {"files": sorted(rows["source_file"].unique().tolist())}
 
         for_each_day(context, "raw_transactions", work)
 
@@ -59,21 +61,14 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         pool=DAILY_POOL,
         partitions_def=daily_partitions(settings),
         backfill_policy=dg.BackfillPolicy.single_run(),
-        check_specs=[
-            dg.AssetCheckSpec(
-                "reject_rate",
-                asset="validated_transactions",
-                blocking=True,
-                description="Share of rejected rows on the worst day of the run.",
-            )
-        ],
+        op_tags=DAILY_TAGS,
     )
     @retry_transient
     def validate_transactions(
         context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], database: dg.ResourceParam[Database]
     ) -> Iterator[dg.MaterializeResult[None]]:
-        worst = 0.0
         run_id = context.run.run_id
+        valid_days, rejected_days = (DayReports(context, f"{kind}_transactions") for kind in ("validated", "rejected"))
         for day in days_of(context):
             raw = lake.read("raw_transactions", day)
             valid, rejected = transactions.validate(raw, day, settings.time_zone, max_amount=settings.max_amount)
@@ -81,38 +76,19 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             lake.write("rejected_transactions", day, rejected)
             replace_day(database, transactions_table, day, valid, run_id=run_id, asset="validated_transactions")
             replace_day_rejects(database, day, rejected, run_id=run_id)
-            rate = len(rejected) / len(raw) if len(raw) else 0.0
-            worst = max(worst, rate)
-            report(
-                context,
-                "validated_transactions",
-                day,
-                {"dagster/partition_row_count": len(valid), "amount": round(float(valid["amount"].sum()), 2)},
-            )
+            valid_days.add(day, valid, {"amount": round(float(valid["amount"].sum()), 2)})
             reasons = rejected["reason"].str.replace(r"[:;].*", "", regex=True).value_counts()
-            report(
-                context,
-                "rejected_transactions",
-                day,
-                {"dagster/partition_row_count": len(rejected), "reject_rate": rate, "reasons": reasons.to_dict()},
-            )
+            rejected_days.add(day, rejected, {"reasons": reasons.to_dict()})
         yield dg.MaterializeResult(
             asset_key="validated_transactions",
             metadata=keep_months(database, days_of(context)[-1], settings.retention_days),
-            check_results=[
-                dg.AssetCheckResult(
-                    check_name="reject_rate",
-                    passed=worst <= settings.max_reject_rate,
-                    metadata={"worst_day": worst, "limit": settings.max_reject_rate},
-                )
-            ],
         )
         yield dg.MaterializeResult(asset_key="rejected_transactions")
 
     return [raw_transactions, validate_transactions]
 
 
-def keep_months(database: Database, newest: date, retention_days: int) -> MetadataOfDay:
+def keep_months(database: Database, newest: date, retention_days: int) -> Figures:
     """Make the months ahead of a day, so that whoever decides or scores then finds them, and detach the old ones."""
     with database.begin() as connection:
         create_partitions(connection, newest, newest + MONTH_AHEAD)
