@@ -61,7 +61,8 @@ def dump_estimator(estimator: object) -> bytes:
     except TypeError as error:
         msg = f"{type(estimator).__qualname__} cannot be stored as a model artefact: {error}"
         raise ModelArtefactError(msg) from error
-    _require_trusted(payload)
+    if untrusted := _untrusted_types(payload):
+        raise ModelArtefactError(_untrusted(untrusted))
     return payload
 
 
@@ -85,29 +86,29 @@ def load_estimator(payload: bytes) -> object:
         the first object is built, so a refused artefact runs no code.
     """
     from skops.io import loads
+    from skops.io.exceptions import UntrustedTypesFoundException
 
-    _require_trusted(payload)
     try:
         estimator: object = loads(payload, trusted=list(_TRUSTED_TYPES))
+    except UntrustedTypesFoundException as error:
+        raise ModelArtefactError(_untrusted(_untrusted_types(payload))) from error
     except _MALFORMED_ARCHIVE as error:
         raise ModelArtefactError(_unreadable(error)) from error
     return estimator
 
 
-def _require_trusted(payload: bytes) -> None:
-    """Raise `ModelArtefactError` unless every type that the archive names is trusted by skops or by this module."""
+def _untrusted_types(payload: bytes) -> list[str]:
+    """Types that the archive names and neither skops nor this module trusts."""
     from skops.io import get_untrusted_types
 
-    try:
-        untrusted = set(get_untrusted_types(data=payload)) - set(_TRUSTED_TYPES)
-    except _MALFORMED_ARCHIVE as error:
-        raise ModelArtefactError(_unreadable(error)) from error
-    if untrusted:
-        msg = (
-            f"The model artefact contains types that are not trusted: {', '.join(sorted(untrusted))}. "
-            "It was not loaded; train and register the model again with the detectors of this package."
-        )
-        raise ModelArtefactError(msg)
+    return sorted(set(get_untrusted_types(data=payload)) - set(_TRUSTED_TYPES))
+
+
+def _untrusted(types: list[str]) -> str:
+    return (
+        f"The model artefact contains types that are not trusted: {', '.join(types)}. "
+        "It was not loaded; train and register the model again with the detectors of this package."
+    )
 
 
 def _unreadable(error: Exception) -> str:

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from fraud_pipeline.adapters.database import api_repository
 from fraud_pipeline.adapters.database.engine import Database
-from fraud_pipeline.api import alert_routes, detect_routes, openapi, problems, status_routes
+from fraud_pipeline.api import alert_routes, detect_routes, heap, openapi, problems, status_routes
 from fraud_pipeline.api.detection import DetectionService
 from fraud_pipeline.api.health import DatabaseWatch
 from fraud_pipeline.api.metrics import Metrics
@@ -75,6 +75,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 def create_app_from_environment() -> FastAPI:
     """Make the application of the settings in the environment, for servers that start processes of their own."""
+    heap.hold()
     return create_app(Settings.from_env())
 
 

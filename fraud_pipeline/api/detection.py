@@ -15,6 +15,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -47,6 +48,8 @@ LABEL_MEMORY: Final = timedelta(minutes=2)
 """A decision shows when its transaction ends; none is expected to take longer."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+_MINUTE: Final = 60 * SECOND
 _log = logging.getLogger("fraud_pipeline.api")
 
 
@@ -210,11 +213,8 @@ class DetectionService:
         return [found[end - size : end] for end, size in zip(ends, sizes, strict=True)]
 
     def _features(self, transactions: Sequence[TransactionIn], sizes: Sequence[int]) -> FeatureColumns:
-        times = [_microseconds(each.event_time) for each in transactions]
-        offsets = [
-            _microseconds_of(each.event_time.astimezone(self._zone).utcoffset() or timedelta()) for each in transactions
-        ]
-        clock = [time + offset for time, offset in zip(times, offsets, strict=True)]
+        times = [(each.event_time - _EPOCH) // _MICROSECOND for each in transactions]
+        clock = [time + _utc_offset(self._zone, time // _MINUTE) for time in times]
         users: dict[str, Days] = {}
         merchants: dict[str, Days] = {}
         for each, shown in zip(transactions, clock, strict=True):
@@ -242,9 +242,8 @@ class DetectionService:
         detection_warmup.run(champion, self._baseline_days)
 
 
-def _microseconds(time: datetime) -> int:
-    return _microseconds_of(time - _EPOCH)
-
-
-def _microseconds_of(delta: timedelta) -> int:
-    return (delta.days * 86_400 + delta.seconds) * SECOND + delta.microseconds
+@lru_cache(maxsize=8_192)
+def _utc_offset(zone: ZoneInfo, minute: int) -> int:
+    """Microseconds that the clocks of a zone are ahead in a minute since the epoch; they change between minutes."""
+    offset = (_EPOCH + timedelta(minutes=minute)).astimezone(zone).utcoffset()
+    return (offset or timedelta()) // _MICROSECOND

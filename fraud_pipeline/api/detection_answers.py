@@ -64,9 +64,8 @@ def answers(
         "feature_set_version": FEATURE_SET_VERSION,
     }
     values = zip(transactions, *(scores[name].tolist() for name in _COLUMNS), strict=True)
-    # Not validated again: these are numbers of our own.
     return [
-        Detection.model_construct(
+        Detection(
             transaction_id=transaction.transaction_id,
             anomaly_score=score,
             score_percentile=percentile,

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 
 from fraud_pipeline.adapters.model_store import ModelStore, StoredModel
+from fraud_pipeline.api import heap
 from fraud_pipeline.core.errors import FraudPipelineError
 
 _log = logging.getLogger("fraud_pipeline.api")
@@ -61,13 +62,17 @@ class ChampionWatch:
         _log.info("model version %s scores from now on", champion.version.version)
 
     def _run(self) -> None:
-        while not self._stopped.is_set():
-            try:
-                self.refresh()
-                self._problem = None
-            except FraudPipelineError as error:
-                # Once, not every few seconds.
-                if str(error) != self._problem:
-                    _log.error("the champion cannot be loaded: %s", error)
-                self._problem = str(error)
-            self._stopped.wait(self._seconds)
+        with heap.loading():
+            self._look()
+        while not self._stopped.wait(self._seconds):
+            self._look()
+
+    def _look(self) -> None:
+        try:
+            self.refresh()
+            self._problem = None
+        except FraudPipelineError as error:
+            # Once, not every few seconds.
+            if str(error) != self._problem:
+                _log.error("the champion cannot be loaded: %s", error)
+            self._problem = str(error)

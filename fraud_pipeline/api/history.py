@@ -147,6 +147,7 @@ class HistoryCache:
         first, last = (_EPOCH + timedelta(days=day) for day in (first_day, last_day))
         found: dict[tuple[Entity, str], _Kept] = {}
         with self._database.begin() as connection:
+            history_repository.read_alone(connection)
             events = history_labels.read_events(
                 connection, users, merchants, first - timedelta(days=LABEL_CALENDAR_DAYS), last
             )

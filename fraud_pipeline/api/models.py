@@ -1,5 +1,6 @@
 """What clients send and get of scoring: the models of requests and answers."""
 
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Annotated, Any, Final, Literal
 
@@ -61,27 +62,34 @@ class TransactionIn(BaseModel):
     )
 
 
-class Detection(BaseModel):
+@dataclass(slots=True, kw_only=True)
+class Detection:
     """What the nightly run would say of the transaction."""
 
-    model_config = ConfigDict(frozen=True)
-
-    transaction_id: str = Field(description="That of the request.")
-    anomaly_score: Share = Field(description="Score that decides; higher is more anomalous. No probability of fraud.")
-    score_percentile: Share = Field(description="Share of the reference scores at or below it.")
-    confidence: Share = Field(description="How firmly the transaction is on its side of the threshold.")
-    risk_level: RiskLevel = Field(description="LOW is below the threshold.")
+    transaction_id: Annotated[str, Field(description="That of the request.")]
+    anomaly_score: Annotated[
+        Share, Field(description="Score that decides; higher is more anomalous. No probability of fraud.")
+    ]
+    score_percentile: Annotated[Share, Field(description="Share of the reference scores at or below it.")]
+    confidence: Annotated[Share, Field(description="How firmly the transaction is on its side of the threshold.")]
+    risk_level: Annotated[RiskLevel, Field(description="LOW is below the threshold.")]
     priority: Priority
-    is_alert: bool = Field(description="Whether the score reaches the threshold. No alert is raised by this request.")
-    threshold: float = Field(description="Score from which a transaction is an alert.")
-    isolation_forest_score: float = Field(description="Detector score; higher is more anomalous.")
-    local_outlier_factor_score: float = Field(description="Detector score; higher is more anomalous.")
-    feedback_classifier_score: float | None = Field(description="Score learnt from labels; null before labels arrive.")
-    reasons: list[dict[str, Any]] = Field(description="Reasons for the score of an alert, strongest first; else none.")
-    reason_text: str = Field(description="The reasons as a sentence.")
-    model_version: str = Field(description="Version of the model that scored.")
-    threshold_version: str = Field(description="Version of the calibrated threshold.")
-    feature_set_version: str = Field(description="Version of the feature definitions.")
+    is_alert: Annotated[
+        bool, Field(description="Whether the score reaches the threshold. No alert is raised by this request.")
+    ]
+    threshold: Annotated[float, Field(description="Score from which a transaction is an alert.")]
+    isolation_forest_score: Annotated[float, Field(description="Detector score; higher is more anomalous.")]
+    local_outlier_factor_score: Annotated[float, Field(description="Detector score; higher is more anomalous.")]
+    feedback_classifier_score: Annotated[
+        float | None, Field(description="Score learnt from labels; null before labels arrive.")
+    ]
+    reasons: Annotated[
+        list[dict[str, Any]], Field(description="Reasons for the score of an alert, strongest first; else none.")
+    ]
+    reason_text: Annotated[str, Field(description="The reasons as a sentence.")]
+    model_version: Annotated[str, Field(description="Version of the model that scored.")]
+    threshold_version: Annotated[str, Field(description="Version of the calibrated threshold.")]
+    feature_set_version: Annotated[str, Field(description="Version of the feature definitions.")]
 
 
 class Figure(BaseModel):

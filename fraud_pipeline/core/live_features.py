@@ -136,7 +136,8 @@ class _Groups:
         if lookback.earlier_rows(start, time, self.first, self.time, before, tied):
             ids = rows.ids[self.order]
             group = np.repeat(np.arange(len(histories)), np.diff(self.first))
-            for new in np.flatnonzero(tied > before).tolist():
+            is_itself = (tied == before + 1) & (key.take(before, mode="clip") == new_key)
+            for new in np.flatnonzero((tied > before) & ~is_itself).tolist():
                 same = slice(before[new] - start[group[new]], tied[new] - start[group[new]])
                 before[new] += sum(known < ids[new] for known in histories[group[new]].ids[same])
         merged, self.start = np.empty(len(time) + len(entity), dtype=np.int64), np.empty_like(start)

@@ -21,6 +21,7 @@ from sqlalchemy import (
     and_,
     any_,
     bindparam,
+    case,
     cast,
     func,
     literal,
@@ -125,9 +126,9 @@ def _labels_of(entity: Entity) -> Any:  # noqa: ANN401 - as above
         features[ZSCORE],
     ]
     same = and_(
-        fraud_labels.c.is_fraud,
-        features.event_day == fraud_labels.c.event_day,
-        features.transaction_id == fraud_labels.c.transaction_id,
+        features.event_day == label.event_day,
+        # No index is looked into for the many that are genuine.
+        features.transaction_id == case((label.is_fraud, label.transaction_id)),
     )
     return (
         select(*columns)
@@ -138,6 +139,7 @@ def _labels_of(entity: Entity) -> Any:  # noqa: ANN401 - as above
 
 _ROWS: Final[dict[Entity, Any]] = {"user": _rows_of("user"), "merchant": _rows_of("merchant")}
 _LABELS: Final[dict[Entity, Any]] = {"user": _labels_of("user"), "merchant": _labels_of("merchant")}
+_ALONE: Final = select(func.set_config("max_parallel_workers_per_gather", "0", True))
 _VERSION: Final = select(func.max(pipeline_runs.c.pipeline_run_id))
 _DECISIONS: Final = select(
     fraud_labels.c.transaction_id, fraud_labels.c.label_known_at, fraud_labels.c.user_id, fraud_labels.c.merchant_id
@@ -156,6 +158,11 @@ _MERCHANTS: Final = (
         fraud_labels.c.is_fraud,
     )
 )
+
+
+def read_alone(connection: Connection) -> None:
+    """Take no parallel workers in this transaction: they take longer to start than a few rows to read."""
+    connection.execute(_ALONE)
 
 
 def read_transactions(
