@@ -56,6 +56,22 @@ def test_the_chart_asks_for_the_version_of_dagster_that_is_locked() -> None:
     assert deployment["image"]["tag"] == project["version"]
 
 
+def test_both_instances_watch_and_retry_runs_and_let_one_of_a_pool_run_at_a_time() -> None:
+    for instance in (yaml.safe_load((ROOT / "dagster.yaml").read_text()), read("dagster.yaml")):
+        assert instance["concurrency"]["pools"] == {"granularity": "run", "default_limit": 1}
+        # Jobs ask for their retries; whatever is launched by hand is not tried again behind its back.
+        assert instance["run_retries"] == {"enabled": True, "max_retries": 0}
+        monitoring = instance["run_monitoring"]
+        assert monitoring["enabled"]
+        # Else a killed run would hold its pool, and a run without a process would stay started, for ever.
+        assert monitoring["free_slots_after_run_end_seconds"] > 0
+        assert monitoring["max_runtime_seconds"] >= monitoring["start_timeout_seconds"] > 0
+        # No run worker of ours can be taken up again.
+        assert monitoring["max_resume_run_attempts"] == 0
+        assert instance["freshness"]["enabled"]
+        assert not instance["telemetry"]["enabled"]
+
+
 def test_both_instances_differ_in_storage_and_compute_logs_alone() -> None:
     embedded, production = yaml.safe_load((ROOT / "dagster.yaml").read_text()), read("dagster.yaml")
     assert production.keys() - embedded.keys() == {"storage", "compute_logs"}

@@ -9,14 +9,13 @@ from typing import Any, Final
 import pandas as pd
 from sqlalchemy import select
 
-from fraud_pipeline.adapters.database.alert_tables import alerts
 from fraud_pipeline.adapters.database.engine import Database
 from fraud_pipeline.adapters.database.tables import pipeline_runs
+from fraud_pipeline.adapters.database.workflow_repository import read_alert
 from fraud_pipeline.adapters.lake import Lake
 from fraud_pipeline.adapters.model_store import ModelStore
 from fraud_pipeline.core import alerts as core_alerts
 from fraud_pipeline.core import features, scoring
-from fraud_pipeline.core.errors import NotFoundError
 from fraud_pipeline.core.schema import FEATURE_COLUMNS, FEATURE_SET_VERSION
 from fraud_pipeline.orchestration.assets.features import FeatureBuilder
 
@@ -90,7 +89,8 @@ def verify(
     DatabaseError
         PostgreSQL cannot be reached or fails.
     """
-    recorded = _recorded(database, alert_id)
+    with database.begin() as connection:
+        recorded = read_alert(connection, alert_id)
     feature_set = _check("feature set", recorded["feature_set_version"], FEATURE_SET_VERSION)
     if not feature_set.same:
         return Verification([feature_set], ["the feature definitions: install the version that raised the alert"])
@@ -119,14 +119,6 @@ def verify(
     same = all(check.same for check in checks)
     changed = [] if same else _written_since(database, recorded["raised_at"], day, baseline_days)
     return Verification(checks, changed)
-
-
-def _recorded(database: Database, alert_id: int) -> Mapping[str, Any]:
-    with database.begin() as connection:
-        found = connection.execute(select(alerts).where(alerts.c.alert_id == alert_id)).mappings().one_or_none()
-    if found is None:
-        raise NotFoundError(f"There is no alert {alert_id}; `fraud-pipeline review queue` lists those that are open.")
-    return dict(found)
 
 
 def _check(what: str, recorded: object, recomputed: object) -> Check:

@@ -140,6 +140,6 @@ def test_a_label_that_became_known_afterwards_changes_nothing(scored: tuple[Depl
 
 def test_an_unknown_alert_is_said_to_be_unknown(prepared: Deployment) -> None:
     database = prepared.database
-    with pytest.raises(NotFoundError, match="no alert 987654; `fraud-pipeline review queue`"):
+    with pytest.raises(NotFoundError, match="no alert 987654: `fraud-pipeline review queue`"):
         verify(prepared, database, 987654)
     database.dispose()

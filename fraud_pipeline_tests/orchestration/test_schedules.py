@@ -75,6 +75,24 @@ def test_every_day_around_a_clock_change_is_asked_for_once(zone: str, month: int
     assert days == [start.date() + timedelta(days=number - 1) for number in range(45)]
 
 
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York"])
+@pytest.mark.parametrize("month", [3, 10])
+@pytest.mark.parametrize("cron", ["0 4 * * 0", "30 2 * * 0", "0 2 * * 0"])
+def test_every_week_around_a_clock_change_is_trained_once(zone: str, month: int, cron: str, deploy: Deploy) -> None:
+    """Clocks change on Sundays, the days on which training is due."""
+    deployment = deploy(time_zone=zone, training_cron=cron)
+    for number in range(23):
+        deployment.lake.write("transaction_features", day(number), pd.DataFrame({"transaction_id": ["t"]}))
+    (schedule,) = [each for each in build_schedules(deployment.settings) if each.name == "train_weekly"]
+    start = datetime(2026, month, 1, 12, tzinfo=ZoneInfo(zone))
+    ticks = list(islice(schedule_execution_time_iterator(start.timestamp(), cron, schedule.execution_timezone), 6))
+    assert [each.astimezone(ZoneInfo(zone)).date().isoweekday() for each in ticks] == [7] * 6
+    requests = [tick(deployment, "train_weekly", each) for each in ticks]
+    keys = [request.run_key for request in requests if isinstance(request, dg.RunRequest)]
+    first = start.date() + timedelta(days=7 - start.date().isoweekday() or 7)
+    assert keys == [f"train_models:{first + timedelta(days=7 * week - 1)}" for week in range(6)]
+
+
 def test_a_night_without_a_file_skips_and_says_what_happens_next(deploy: Deploy) -> None:
     skipped = tick(deploy(), "score_nightly_schedule", at_night(60))
     assert isinstance(skipped, str)
