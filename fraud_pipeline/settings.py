@@ -186,7 +186,7 @@ class Settings(BaseSettings):
     api_host: str = Field("127.0.0.1", description="Address that the REST API listens on.")
     api_port: int = Field(8000, ge=1, le=65535, description="Port of the REST API.")
     api_workers: int = Field(1, ge=1, le=64, description="Processes that serve the REST API.")
-    api_rate_limit: str = Field("60000/minute", description="Requests that a key may make, such as 600/minute.")
+    api_rate_limit: str = Field("120000/minute", description="Requests that a key may make, such as 600/minute.")
     api_max_body_bytes: int = Field(8_000_000, ge=1000, description="Largest body of a request.")
     api_max_batch: int = Field(10_000, ge=1, description="Most transactions in one batch request.")
     api_max_age_days: int = Field(
