@@ -146,10 +146,12 @@ def test_a_dry_run_counts_the_same_and_changes_nothing(worked: Database, databas
 def test_once_more_finds_nothing_and_is_on_record_as_well(worked: Database, database_url: str) -> None:
     erase(worked)
     before = rows_of(database_url)
-    assert erase(worked) == {}
+    assert erase(worked, dry_run=True) == erase(worked) == {}
     after = rows_of(database_url)
     assert len(after.pop("erasures")) == len(before.pop("erasures")) + 1
     assert after == before
+    with worked.begin() as connection:
+        assert connection.scalars(text("SELECT erasure_id FROM erasures ORDER BY 1")).all() == [1, 2]
 
 
 @pytest.mark.parametrize("statement", ["DELETE FROM alert_events", "UPDATE alert_events SET actor = 'eve'"])

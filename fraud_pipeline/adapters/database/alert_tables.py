@@ -208,7 +208,7 @@ Index(None, review_decisions.c.transaction_id, review_decisions.c.decided_at)
 erasures = Table(
     "erasures",
     metadata,
-    Column("erasure_id", BigInteger, Identity(always=True), primary_key=True, comment="Number of the erasure"),
+    Column("erasure_id", BigInteger, autoincrement=False, primary_key=True, comment="Number, from 1 without a gap"),
     Column("erased_at", TIME, nullable=False, server_default=func.now(), comment="When it was done"),
     Column("erased_by", Text, nullable=False, comment="Who erased"),
     Column("erased", JSONB, nullable=False, comment="How many rows of lake and database, by dataset and table"),

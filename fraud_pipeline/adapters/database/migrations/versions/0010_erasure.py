@@ -120,7 +120,10 @@ BEGIN
     counts = counts || jsonb_build_object('mentions in comments', number);
 
     SELECT coalesce(jsonb_object_agg(key, value) FILTER (WHERE value <> '0'), '{}') INTO counts FROM jsonb_each(counts);
-    INSERT INTO erasures (erased_by, erased) VALUES (actor, jsonb_build_object('database', counts, 'lake', lake_rows))
+    -- The lock on the history lets one erasure through at a time. A sequence would leave gaps after a roll-back.
+    INSERT INTO erasures (erasure_id, erased_by, erased)
+    SELECT coalesce(max(erasure_id), 0) + 1, actor, jsonb_build_object('database', counts, 'lake', lake_rows)
+    FROM erasures
     RETURNING erasure_id INTO number;
     -- Caches of the REST API, and whoever computes an alert of these days again, learn that something changed.
     INSERT INTO pipeline_runs (run_id, asset, event_day, rows)
@@ -144,7 +147,7 @@ def upgrade() -> None:
     op.create_table(
         "erasures",
         sa.Column(
-            "erasure_id", sa.BigInteger(), sa.Identity(always=True), nullable=False, comment="Number of the erasure"
+            "erasure_id", sa.BigInteger(), autoincrement=False, nullable=False, comment="Number, from 1 without a gap"
         ),
         sa.Column(
             "erased_at",
