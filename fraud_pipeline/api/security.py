@@ -54,7 +54,7 @@ class KeyRing:
     is_open: bool
     _keys: Mapping[str, ApiKey] = field(default_factory=dict)
     _read_at: float = float("-inf")
-    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _reading: "asyncio.Task[None] | None" = None
 
     async def identify(self, authorization: str | None) -> Caller:
         """Find out who calls from the header ``Authorization``.
@@ -78,11 +78,15 @@ class KeyRing:
         return self.is_open and not self._keys
 
     async def _refresh(self) -> None:
-        async with self._lock:
-            if time.monotonic() - self._read_at > FRESH_SECONDS:
-                keys = await run_sync(api_repository.list_keys, self.database)
-                self._keys = {key.key_id: key for key in keys}
-                self._read_at = time.monotonic()
+        """Wait for the keys together with everybody else: while the database hangs, all learn it at once."""
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._read())
+        await asyncio.shield(self._reading)  # a client that leaves takes nothing from the others
+
+    async def _read(self) -> None:
+        keys = await run_sync(api_repository.list_keys, self.database)
+        self._keys = {key.key_id: key for key in keys}
+        self._read_at = time.monotonic()
 
     def _find(self, authorization: str) -> ApiKey:
         scheme, _, presented = authorization.partition(" ")

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from sqlalchemy import text
 
 from fraud_pipeline.adapters.database.embedded import EmbeddedPostgres
 from fraud_pipeline.adapters.database.engine import Database
+from fraud_pipeline.api import security
 from fraud_pipeline.settings import Settings
 from fraud_pipeline_tests.api.conftest import Serve, small_settings
 from fraud_pipeline_tests.api.raised import raise_alerts
@@ -77,9 +79,15 @@ def frozen(server: EmbeddedPostgres) -> Iterator[None]:
                 continue
 
 
-def test_server_that_is_frozen_is_503_and_serves_again_when_it_thaws(
-    quick_disk: Path, tmp_path: Path, empty_registry: str, serve: Serve, caplog: pytest.LogCaptureFixture
+def test_server_that_is_frozen_is_503_to_everybody_at_once_and_serves_again_when_it_thaws(
+    quick_disk: Path,
+    tmp_path: Path,
+    empty_registry: str,
+    serve: Serve,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(security, "FRESH_SECONDS", 0.0)  # each request has to look for keys
     server = EmbeddedPostgres(quick_disk / f"fraud_frozen_{time.monotonic_ns()}")
     server.start()
     try:
@@ -94,7 +102,11 @@ def test_server_that_is_frozen_is_503_and_serves_again_when_it_thaws(
         client = serve(settings)
         assert client.get("/alerts").status_code == 200
         with frozen(server), caplog.at_level(logging.WARNING, "fraud_pipeline.api"):
-            require_unavailable(client.get("/alerts"))
+            # One after the other they would wait for longer than their client does.
+            with ThreadPoolExecutor(16) as clients:
+                answers = list(clients.map(lambda _: client.get("/alerts"), range(16)))
+            for answer in answers:
+                require_unavailable(answer)
             assert "cannot be reached" in caplog.text
         assert client.get("/alerts").status_code == 200
     finally:
