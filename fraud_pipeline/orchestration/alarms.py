@@ -11,6 +11,7 @@ from fraud_pipeline.adapters import clock
 from fraud_pipeline.adapters.database.engine import Database
 from fraud_pipeline.adapters.database.status_repository import Waiting, waiting_alerts
 from fraud_pipeline.adapters.notifier import Notifier
+from fraud_pipeline.core import errors
 from fraud_pipeline.orchestration.partitions import days_text
 from fraud_pipeline.settings import Settings
 
@@ -93,9 +94,12 @@ def backlog_text(waiting: Sequence[Waiting]) -> str:
 
 
 def _causes(context: dg.RunFailureSensorContext) -> Iterator[str]:
+    """Give for each failed step the sentence of the pipeline's own error, or else what the last cause says."""
     for event in context.get_step_failure_events():
+        messages = []
         error = event.step_failure_data.error
         while error is not None:
-            if error.cause is None:
-                yield error.message.strip()
+            messages.append(error.message.strip())
             error = error.cause
+        own = [message for message in messages if message.startswith(f"{errors.__name__}.")]
+        yield own[0].partition(": ")[2] if own else messages[-1]

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -43,6 +44,16 @@ def test_a_failed_run_is_told_with_its_day_and_cause(deploy: Deploy) -> None:
     assert PREPARE in subject
     assert day(40).isoformat() in subject
     assert "no transaction file" in message.lower()
+
+
+def test_of_a_broken_file_the_file_and_the_remedy_are_told_not_what_the_library_said(deploy: Deploy) -> None:
+    deployment = deploy()
+    file = Path(deployment.settings.landing) / "simulated" / "transactions" / f"transactions_{day(40)}.csv"
+    file.write_bytes(b"transaction_id,user_id,merchant_id,event_time,amount\nt,\xff,m,2026-02-10T10:00:00Z,5\n")
+    ((_, message),) = told_of_a_failure(deployment, {})
+    assert message.startswith(f"simulated/transactions/{file.name}, line 2: byte 55 of the file is not utf-8")
+    assert "have the file delivered again" in message
+    assert "Error" not in message
 
 
 def test_a_failed_range_is_told_with_both_ends(deploy: Deploy) -> None:
