@@ -12,6 +12,7 @@ from fraud_pipeline.adapters.database.engine import Database
 from fraud_pipeline.adapters.database.status_repository import Waiting, waiting_alerts
 from fraud_pipeline.adapters.notifier import Notifier
 from fraud_pipeline.core import errors
+from fraud_pipeline.orchestration.checks import failed_check
 from fraud_pipeline.orchestration.partitions import days_text
 from fraud_pipeline.settings import Settings
 
@@ -32,8 +33,11 @@ def build_alarms(settings: Settings) -> list[dg.SensorDefinition]:
         run = context.dagster_run
         if run.tags.get("dagster/will_retry") == "true":
             return  # a SkipReason would end the tick before the next failed run
-        causes = " <- ".join(_causes(context)) or context.failure_event.message or "no message"
-        notifier.notify(f"run {run.run_id} of {run.job_name} ({days_text(run) or 'no partition'}) failed", causes)
+        causes = failed_check(context.instance, run.run_id) or " <- ".join(_causes(context))
+        notifier.notify(
+            f"run {run.run_id} of {run.job_name} ({days_text(run) or 'no partition'}) failed",
+            causes or context.failure_event.message or "no message",
+        )
 
     @dg.sensor(
         name="alert_backlog",

@@ -204,10 +204,19 @@ def build_checks(settings: Settings) -> list[dg.AssetChecksDefinition]:
     ]
 
 
-def remedy_of(key: dg.AssetCheckKey) -> str:
-    """Say what people do about a blocking check that failed."""
-    checks = CHECKS.get(key.asset_key.to_user_string(), ())
-    return next((check.remedy for check in checks if check.name == key.name), "")
+def failed_check(instance: dg.DagsterInstance, run_id: str) -> str | None:
+    """Say which blocking check ended a run, by which figures, and what people do about it; None if none did."""
+    for log in instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION):
+        result = log.get_dagster_event().asset_check_evaluation_data
+        asset, name = result.asset_key.to_user_string(), result.check_name
+        remedies = [check.remedy for check in CHECKS.get(asset, ()) if check.name == name and check.is_blocking]
+        if remedies and not result.passed:
+            figures = ", ".join(f"{label} {value.value}" for label, value in result.metadata.items())
+            return (
+                f"the check {name} of {asset} failed on {result.partition} ({figures}), so the assets after it were "
+                f"not run; {remedies[0]}. See docs/checks.md."
+            )
+    return None
 
 
 def held_days(instance: dg.DagsterInstance, asset: str, days: Iterable[date]) -> set[date]:

@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from fraud_pipeline.adapters import storage
 from fraud_pipeline.core.errors import ConfigurationError, DatabaseError, FraudPipelineError, InvalidDataError
-from fraud_pipeline.orchestration.checks import remedy_of
+from fraud_pipeline.orchestration.checks import failed_check
 from fraud_pipeline.settings import Settings
 
 Progress = Callable[[str, int, int], None]
@@ -140,15 +140,8 @@ class Runner:
 
     def _failed_check(self, run_id: str) -> InvalidDataError | None:
         """Say which blocking check ended the run, if one did."""
-        for log in self._instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION):
-            result = log.get_dagster_event().asset_check_evaluation_data
-            if not result.passed and result.blocking:
-                figures = ", ".join(f"{label} {value.value}" for label, value in result.metadata.items())
-                return InvalidDataError(
-                    f"the check {result.check_name} of {result.asset_key.to_user_string()} failed ({figures}), so the "
-                    f"assets after it were not run; {remedy_of(result.asset_check_key)}. See docs/checks.md."
-                )
-        return None
+        sentence = failed_check(self._instance, run_id)
+        return None if sentence is None else InvalidDataError(sentence)
 
     def _watch(self, run_id: str, steps: int, done: threading.Event) -> None:
         """Report finished steps while the run goes on."""

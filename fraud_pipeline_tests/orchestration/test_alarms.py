@@ -20,11 +20,11 @@ Deploy = Callable[..., Deployment]
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-def told_of_a_failure(deployment: Deployment, tags: dict[str, str]) -> list[tuple[str, str]]:
-    """Let a day without a file fail; gives what people are told of the run, as if it had these tags."""
+def told_of_a_failure(deployment: Deployment, tags: dict[str, str], number: int = 40) -> list[tuple[str, str]]:
+    """Let a day fail, by default one without a file; gives what people are told of the run, as if it had these tags."""
     job = deployment.definitions.resolve_job_def(PREPARE)
     result = job.execute_in_process(
-        partition_key=day(40).isoformat(), instance=deployment.instance, raise_on_error=False
+        partition_key=day(number).isoformat(), instance=deployment.instance, raise_on_error=False
     )
     notifier = RecordingNotifier()
     failure = next(event for event in result.all_events if event.event_type_value == "PIPELINE_FAILURE")
@@ -54,6 +54,12 @@ def test_of_a_broken_file_the_file_and_the_remedy_are_told_not_what_the_library_
     assert message.startswith(f"simulated/transactions/{file.name}, line 2: byte 55 of the file is not utf-8")
     assert "have the file delivered again" in message
     assert "Error" not in message
+
+
+def test_of_a_check_that_ended_a_run_its_figure_and_the_remedy_are_told(deploy: Deploy) -> None:
+    ((_, message),) = told_of_a_failure(deploy(max_reject_rate=-1.0), {}, 0)
+    assert message.startswith("the check reject_rate of validated_transactions failed on 2026-01-01 (limit")
+    assert message.endswith("or have its files delivered again. See docs/checks.md.")
 
 
 def test_a_failed_range_is_told_with_both_ends(deploy: Deploy) -> None:

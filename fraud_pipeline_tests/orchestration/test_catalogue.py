@@ -116,6 +116,7 @@ def test_a_night_reports_the_rows_of_every_table_and_where_columns_come_from(pre
     scores = prepared.lake.read("anomaly_scores", day(30))
     assert rows["alerts"] == scores["is_alert"].sum()
     assert rows["user_profiles"] == len(prepared.rows("user_profiles"))
+    assert isinstance(newest["anomaly_scores"].metadata["score_histogram"], dg.MarkdownMetadataValue)
     for name in TABULAR:
         assert ("dagster/column_lineage" in newest[name].metadata) is (column_lineage(name) is not None)
         assert "dagster/column_lineage" not in first[name].metadata

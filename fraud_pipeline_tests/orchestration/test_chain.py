@@ -142,7 +142,7 @@ def test_too_many_rejects_stop_the_day_before_its_features(deploy: Deploy) -> No
     path = deployment.landing_zone.root / spoiled.key
     path.write_text(path.read_text() + "x1,u1,m1,2026-01-01T10:00:00Z,not-a-number\n")
     with pytest.raises(
-        InvalidDataError, match=r"reject_rate of validated_transactions failed \(.*limit 0\.0"
+        InvalidDataError, match=r"reject_rate of validated_transactions failed on 2026-01-01 \(.*limit 0\.0"
     ) as raised:
         deployment.runner.run_day(PREPARE, day(0))
     assert "correct the source's description or have its files delivered again. See docs/checks.md." in str(

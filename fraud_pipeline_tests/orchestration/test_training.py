@@ -203,6 +203,16 @@ def test_the_threshold_reports_its_curve_and_the_candidates(prepared: Deployment
     }
 
 
+def test_every_check_of_a_training_cycle_has_a_figure_and_warns(prepared: Deployment) -> None:
+    prepared.runner.run_once(TRAIN, {})
+    found = [*prepared.checks("calibrated_threshold").values(), *prepared.checks("champion_model").values()]
+    assert len(found) == 4
+    for each in found:
+        assert each.severity is dg.AssetCheckSeverity.WARN
+        assert not each.blocking
+        assert any(isinstance(figure.value, int | float) for figure in each.metadata.values()), each.check_name
+
+
 def test_a_window_calibrated_before_it_matured_is_warned_of(prepared: Deployment) -> None:
     prepared.runner.run_once(TRAIN, windows(train_from=5, train_to=18, calibrate_from=19, calibrate_to=28, as_of=29))
     assert passed(prepared, "calibrated_threshold")["calibration_window_matured"] is False
