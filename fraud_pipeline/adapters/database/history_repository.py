@@ -140,7 +140,9 @@ def _labels_of(entity: Entity) -> Any:  # noqa: ANN401 - as above
 _ROWS: Final[dict[Entity, Any]] = {"user": _rows_of("user"), "merchant": _rows_of("merchant")}
 _LABELS: Final[dict[Entity, Any]] = {"user": _labels_of("user"), "merchant": _labels_of("merchant")}
 _ALONE: Final = select(func.set_config("max_parallel_workers_per_gather", "0", True))
-_VERSION: Final = select(func.max(pipeline_runs.c.pipeline_run_id))
+_WRITTEN_BY: Final = ("validated_transactions", "fraud_labels", "transaction_features")
+"""Assets whose runs write what is read here."""
+_VERSION: Final = select(func.max(pipeline_runs.c.pipeline_run_id)).where(pipeline_runs.c.asset.in_(_WRITTEN_BY))
 _DECISIONS: Final = select(
     fraud_labels.c.transaction_id, fraud_labels.c.label_known_at, fraud_labels.c.user_id, fraud_labels.c.merchant_id
 ).where(
