@@ -3,6 +3,7 @@
 import re
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -184,6 +185,26 @@ def test_a_user_of_whom_only_the_history_of_a_deleted_alert_is_left_is_found(
         connection.execute(text("DELETE FROM alerts WHERE user_id = :user"), {"user": GONE})
         connection.execute(text("DELETE FROM cases WHERE user_id = :user"), {"user": GONE})
     erase(worked)
+    assert not OF_GONE.search(dump(database_url))
+
+
+def test_analysts_and_nights_go_on_meanwhile(worked: Database, database_url: str) -> None:
+    def work() -> int:
+        other = Database(database_url)
+        for number in range(20):
+            change_alert(other, 2 + number % 2, AlertChange(assignee=f"a{number}"), actor="ada", expected_version=None)
+            insert_new(other, new_alerts(f"new-{number}", user_id=OTHER, day=DAY))
+        other.dispose()
+        return number + 1
+
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(work)
+        while not working.done():
+            erase(worked)
+        assert working.result() == 20
+    with worked.begin() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM alerts WHERE transaction_id ~ '^new'")) == 20
+        assert connection.scalar(text("SELECT count(*) FROM alert_events WHERE after ->> 'assignee' ~ '^a[0-9]'")) == 20
     assert not OF_GONE.search(dump(database_url))
 
 

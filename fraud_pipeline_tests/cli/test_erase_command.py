@@ -4,6 +4,7 @@ import io
 import re
 import shutil
 import sys
+import time
 import uuid
 import zipfile
 from collections.abc import Iterator
@@ -154,6 +155,24 @@ def test_an_erasure_that_was_killed_after_the_lake_is_finished_by_the_next_one(w
     assert worked.user not in worked.everything
     assert worked.others == others
     assert len(worked.deployment.rows["erasures"]) == 1
+
+
+def test_a_process_that_is_killed_in_the_middle_of_the_lake_leaves_whole_files_and_is_run_again(worked: Worked) -> None:
+    lake = Path(worked.deployment.settings.lake)
+    before, others, columns = (
+        files_of(lake),
+        worked.others,
+        {name: list(frame) for name, frame in worked.frames.items()},
+    )
+    process = worked.deployment.start("erase-user", worked.user, *DPO)
+    while files_of(lake) == before and process.poll() is None:
+        time.sleep(0.001)
+    process.kill()
+    process.communicate()
+    assert {name: list(frame) for name, frame in worked.frames.items()} == columns
+    worked.deployment.succeed("erase-user", worked.user, *DPO)
+    assert worked.user not in worked.everything
+    assert worked.others == others
 
 
 def test_once_more_changes_nothing_and_says_so(worked: Worked) -> None:
