@@ -18,7 +18,8 @@ from fraud_pipeline.adapters.database.reconciliation import day_total
 from fraud_pipeline.adapters.lake import Lake
 from fraud_pipeline.adapters.model_store import ModelStore, StoredModel
 from fraud_pipeline.core import data_quality as quality
-from fraud_pipeline.core.data_quality import Finding, Total
+from fraud_pipeline.core.data_quality import Finding
+from fraud_pipeline.core.reconciliation import Total
 from fraud_pipeline.orchestration.assets.daily import retry_transient
 from fraud_pipeline.orchestration.partitions import TrailingDays, daily_partitions
 from fraud_pipeline.settings import Settings

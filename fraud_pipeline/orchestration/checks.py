@@ -1,4 +1,4 @@
-"""The asset checks: each loads the rows of a day and calls one function of ``core.data_quality``."""
+"""The asset checks: each loads the rows of a day and has ``core.data_quality`` or ``reconciliation`` judge them."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, timedelta
@@ -10,7 +10,8 @@ from sqlalchemy import Table
 
 from fraud_pipeline.adapters.database.tables import anomaly_scores, transaction_features, transactions
 from fraud_pipeline.core import data_quality as quality
-from fraud_pipeline.core.data_quality import Finding, Hop, Total
+from fraud_pipeline.core.data_quality import Finding
+from fraud_pipeline.core.reconciliation import Hop, Total, reconcile
 from fraud_pipeline.core.schema import TRANSACTION_FIELDS
 from fraud_pipeline.orchestration import check_steps
 from fraud_pipeline.orchestration.check_steps import Check, Evidence, Judge
@@ -56,7 +57,7 @@ def _received_are_kept(evidence: Evidence, day: date) -> Finding:
         for kind in ("raw", "validated", "rejected")
     )
     total = Total.of(valid)
-    return quality.reconcile(
+    return reconcile(
         [
             Hop("raw to validated and rejected", Total.of_text(raw), total + Total.of_text(rejected)),
             Hop("validated to table transactions", total, evidence.in_table(transactions, day)),
@@ -69,7 +70,7 @@ def _passed_on(before: str, after: str, table: Table) -> Judge:
 
     def judge(evidence: Evidence, day: date) -> Finding:
         totals = [Total.of(evidence.lake.read(name, day, ["amount"])["amount"]) for name in (before, after)]
-        return quality.reconcile(
+        return reconcile(
             [
                 Hop(f"{before} to {after}", *totals),
                 Hop(f"{after} to table {table.name}", totals[1], evidence.in_table(table, day)),
