@@ -60,6 +60,12 @@ def open_asset_graph(page: Page, url: str, selection: str = "") -> None:
     page.mouse.click(100, page.evaluate("innerHeight") - 20)
     page.keyboard.press("Alt+e")
     expect(page.get_by_text("raw_transactions")).to_be_visible()
+    # The top of the graph is put behind the search field.
+    corner, bottom = 150, page.evaluate("innerHeight") - 150
+    page.mouse.move(corner, bottom)
+    page.mouse.down()
+    page.mouse.move(corner, bottom + 60, steps=10)
+    page.mouse.up()
 
 
 def fill_in_days(page: Page, first: date, last: date) -> Locator:
