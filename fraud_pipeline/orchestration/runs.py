@@ -1,5 +1,6 @@
 """Runs in this process, recorded in the Dagster instance like any other."""
 
+import logging
 import re
 import textwrap
 import threading
@@ -73,6 +74,8 @@ class Runner:
         self._instance = instance
         self._progress = progress
         self._logs = {"loggers": {"console": {"config": {"log_level": log_level}}}}
+        # Before the first model there are no scores, so their checks have nothing to say: no reason to warn.
+        logging.getLogger("dagster._core.execution.plan.active").setLevel(logging.ERROR)
 
     def run_day(self, job: str, day: date) -> str:
         """Run a daily job for one day; returns the run id."""

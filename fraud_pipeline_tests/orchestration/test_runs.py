@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 
 from fraud_pipeline.core.errors import ConfigurationError
-from fraud_pipeline.orchestration.jobs import PREPARE
+from fraud_pipeline.orchestration.jobs import PREPARE, SCORE
 from fraud_pipeline.orchestration.runs import Runner, open_instance
 from fraud_pipeline.settings import Settings
 from fraud_pipeline_tests.orchestration.conftest import Deployment, day
@@ -35,6 +35,15 @@ def test_a_range_of_one_day_is_recorded_as_that_day(deploy: Deploy) -> None:
     assert run.tags["dagster/partition"] == day(1).isoformat()
     # Whoever called sees an error; a daemon does not try again.
     assert run.tags["dagster/max_retries"] == "0"
+
+
+def test_a_night_before_the_first_model_warns_of_no_check_without_a_result(
+    deploy: Deploy, caplog: pytest.LogCaptureFixture
+) -> None:
+    deployment = deploy()
+    deployment.runner.run_day(SCORE, day(0))
+    assert not deployment.lake.days("anomaly_scores")
+    assert not [record for record in caplog.records if "emitted no result" in record.getMessage()]
 
 
 def test_an_asset_that_was_never_made_is_named(deploy: Deploy) -> None:
