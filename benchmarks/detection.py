@@ -171,13 +171,13 @@ def _compare(settings: Settings, sent: list[TransactionIn]) -> list[str]:
         begun = time.process_time()
         plain = [_plainly(settings, database, champion, each) for each in asked]
         slow = (time.process_time() - begun) / len(asked)
+        # Each once before it counts: by then the service has read what was written while it started.
+        scores = [service.detect([one])[0].anomaly_score for one in asked]
+        deviation = max(abs(here - there) for here, there in zip(scores, plain, strict=True))
         begun = time.process_time()
         for each in asked * 5:
             service.detect([each])
         quick = (time.process_time() - begun) / (5 * len(asked))
-        deviation = max(
-            abs(service.detect([one])[0].anomaly_score - score) for one, score in zip(asked, plain, strict=True)
-        )
     finally:
         service.stop()
         database.dispose()
@@ -185,8 +185,9 @@ def _compare(settings: Settings, sent: list[TransactionIn]) -> list[str]:
     return [
         f"{share:.1%} of the transactions are alerts, whose reasons are computed as well.",
         "",
-        f"A transaction costs {quick * 1e3:.1f} ms of CPU, with queries, pandas and scikit-learn in each request "
-        f"{slow * 1e3:.0f} ms: {slow / quick:.0f} times as much. Scores differ by at most {deviation:.0e}.",
+        f"A transaction whose history is in memory costs {quick * 1e3:.1f} ms of CPU; with queries, pandas and "
+        f"scikit-learn in each request it is {slow * 1e3:.0f} ms, {slow / quick:.0f} times as much. "
+        f"Scores differ by at most {deviation:.0e}.",
     ]
 
 
