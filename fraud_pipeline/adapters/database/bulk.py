@@ -6,7 +6,8 @@ in C++: only JSON columns cost a Python loop over their rows.
 
 import json
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
@@ -36,6 +37,8 @@ from fraud_pipeline.core.schema import TIME_DTYPE
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_Chunk = tuple[list[str], str, tuple[bytes | memoryview, ...]]
+"""Columns, format of COPY, and the bytes of some rows."""
 _ROWS_PER_CHUNK: Final = 50_000
 _FRAME_DTYPES: Final = ((Text, "str"), (Numeric, "float64"), (Integer, "int64"), (Boolean, "bool"))
 
@@ -99,17 +102,33 @@ def copy_frame(connection: Connection, table: Table, frame: pd.DataFrame) -> Non
     # For the times in the text, which are those of UTC.
     connection.execute(select(func.set_config("TimeZone", "UTC", True)))
     session = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
-    for start in range(0, len(frame), _ROWS_PER_CHUNK):
+
+    def encoded(start: int) -> _Chunk:
         try:
             rows = pa.Table.from_pandas(frame.iloc[start : start + _ROWS_PER_CHUNK], preserve_index=False)
         except pa.ArrowException as error:
             raise InvalidDataError(f"The frame for the table {table.name} cannot be written: {error}.") from error
-        encoded = binary_copy.encode(rows, table)
-        if encoded is None:
-            _copy(session, table, names, "csv", _as_csv(rows))
-        else:
-            columns, body = encoded
-            _copy(session, table, columns, "binary", binary_copy.HEADER, body, binary_copy.TRAILER)
+        binary = binary_copy.encode(rows, table)
+        if binary is None:
+            return names, "csv", (_as_csv(rows),)
+        columns, body = binary
+        return columns, "binary", (binary_copy.HEADER, body, binary_copy.TRAILER)
+
+    for columns, form, data in _one_ahead(encoded, range(0, len(frame), _ROWS_PER_CHUNK)):
+        _copy(session, table, columns, form, *data)
+
+
+def _one_ahead(work: Callable[[int], _Chunk], items: Iterable[int]) -> Iterator[_Chunk]:
+    """Do the work on each item while the result of the one before is in use."""
+    with ThreadPoolExecutor(1) as thread:
+        last: Future[_Chunk] | None = None
+        for item in items:
+            following = thread.submit(work, item)
+            if last is not None:
+                yield last.result()
+            last = following
+        if last is not None:
+            yield last.result()
 
 
 def _copy(
