@@ -72,7 +72,8 @@ class _Connection:
 
 async def _constant(port: int, path: str, bodies: Sequence[bytes], per_second: float, connections: int) -> Load:
     opened = [await _Connection.open(port) for _ in range(connections)]
-    free: asyncio.LifoQueue[_Connection] = asyncio.LifoQueue()
+    # In turn: the server ends a connection that is idle for seconds.
+    free: asyncio.Queue[_Connection] = asyncio.Queue()
     for connection in opened:
         free.put_nowait(connection)
     latencies, good = np.zeros(len(bodies)), np.zeros(len(bodies), dtype=bool)
