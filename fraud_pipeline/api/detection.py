@@ -144,13 +144,8 @@ class DetectionService:
         """Like :meth:`detect`, without holding a thread while it waits."""
         return await asyncio.wrap_future(self._submit(transactions, explain))
 
-    def refresh(self) -> bool:
+    def refresh(self) -> None:
         """Look once at what has changed in the database, and forget what it makes old.
-
-        Returns
-        -------
-        bool
-            Whether all of it was forgotten.
 
         Raises
         ------
@@ -164,12 +159,11 @@ class DetectionService:
             users = {decision.user_id for decision in new}
             company = LABEL_CALENDAR_DAYS
             elsewhere = history_repository.merchants_of_cards(connection, users, company) if new else set()
-        if is_changed := version != self._version:
+        if version != self._version:
             self._history.clear()
         elif new:
             self._history.forget(users, elsewhere | {decision.merchant_id for decision in new})
         self._version, self._decisions = version, decisions
-        return is_changed
 
     def _follow_data(self) -> None:
         is_reachable = True

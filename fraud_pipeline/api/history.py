@@ -13,8 +13,8 @@ from fraud_pipeline.adapters.database import history_repository
 from fraud_pipeline.adapters.database.engine import Database
 from fraud_pipeline.adapters.database.history_repository import Entity, TransactionRows
 from fraud_pipeline.api import history_labels
-from fraud_pipeline.core.features import LABEL_CALENDAR_DAYS, RECENT_CALENDAR_DAYS
-from fraud_pipeline.core.live_features import EntityHistory, days_back
+from fraud_pipeline.core.features import LABEL_CALENDAR_DAYS, RECENT_CALENDAR_DAYS, days_back
+from fraud_pipeline.core.live_features import EntityHistory
 
 MAX_ROWS: Final = 2_000_000
 """Transactions and labels of all entities together; one takes about 150 bytes."""

@@ -1,11 +1,10 @@
 """The right to erasure: a user taken out of lake and database."""
 
 import sys
-from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 
 from fraud_pipeline.adapters import clock
-from fraud_pipeline.adapters.database.engine import Database
 from fraud_pipeline.adapters.database.erasure_repository import erase_user
 from fraud_pipeline.adapters.erasure import Delivered, Person, erase_from_lake, find_in_landing_zone
 from fraud_pipeline.adapters.lake import Lake
@@ -42,12 +41,13 @@ def erase(settings: Settings, user_id: str, by: str, *, dry_run: bool) -> None:
     if not dry_run:
         _require_idle(settings)
     database = open_database(settings, role=None)
+    in_database = partial(erase_user, database, person.stored, actor=by)
     try:
         # The database first without effect: whoever may not erase there leaves the lake alone.
-        _in_database(database, person, set(), {}, by, dry_run=True)
+        in_database(set(), {}, dry_run=True)
         with progress("search the lake" if dry_run else "erase from the lake") as advance:
             lake = erase_from_lake(Lake(settings.lake), person, dry_run=dry_run, on_day=advance)
-        rows = _in_database(database, person, lake.transaction_ids, lake.rows, by, dry_run=dry_run)
+        rows = in_database(lake.transaction_ids, lake.rows, dry_run=dry_run)
     finally:
         database.dispose()
     verb = "would be erased" if dry_run else "erased"
@@ -58,18 +58,6 @@ def erase(settings: Settings, user_id: str, by: str, *, dry_run: bool) -> None:
         _tell(find_in_landing_zone(open_landing_zone(settings), person, lake.transaction_ids, advance))
     if not dry_run and (runs := _active(settings, began)):
         console.print(f"A run was at work meanwhile ({_named(runs[0])}): when it has ended, run this command again.")
-
-
-def _in_database(
-    database: Database,
-    person: Person,
-    transaction_ids: set[str],
-    lake_rows: Mapping[str, int],
-    by: str,
-    *,
-    dry_run: bool,
-) -> dict[str, int]:
-    return erase_user(database, person.stored, transaction_ids, lake_rows, actor=by, dry_run=dry_run)
 
 
 def _tell(delivered: Delivered) -> None:

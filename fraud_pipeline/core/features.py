@@ -126,6 +126,11 @@ def no_history() -> History:
     return History(profiles.no_activity(), recent)
 
 
+def days_back(baseline_days: int) -> int:
+    """How many partition days before its own a transaction looks back on those of its user."""
+    return max(baseline_days, RECENT_CALENDAR_DAYS)
+
+
 def build(
     transactions: pd.DataFrame,
     history: History,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fraud_pipeline.core import behaviour, entity_risk
 from fraud_pipeline.core.columns import FeatureColumns
 from fraud_pipeline.core.days import DAY
-from fraud_pipeline.core.features import RECENT_CALENDAR_DAYS
+from fraud_pipeline.core.features import RECENT_CALENDAR_DAYS, days_back
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -85,7 +85,7 @@ def build(
     rows : LiveRows
         No identifier twice on a day of a context.
     users, merchants : sequence of EntityHistory
-        Reaching back ``days_back`` days, and in labels ``features.LABEL_WINDOW_DAYS``. A row that is also
+        Reaching back ``features.days_back`` days, and in labels ``features.LABEL_WINDOW_DAYS``. A row that is also
         among ``rows`` of the context counts once, as it is there.
     baseline_days : int
 
@@ -106,11 +106,6 @@ def build(
     behaviour.fill_hurry(columns)
     entity_risk.fill_rates(columns)
     return columns
-
-
-def days_back(baseline_days: int) -> int:
-    """How many partition days before its own a transaction looks back on those of its user."""
-    return max(baseline_days, RECENT_CALENDAR_DAYS)
 
 
 class _Groups:

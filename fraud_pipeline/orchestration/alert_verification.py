@@ -163,7 +163,7 @@ def _check_values(what: str, pairs: Mapping[str, tuple[float, float]], if_same: 
 def _written_since(database: Database, raised_at: datetime, day: date, baseline_days: int) -> list[str]:
     """Say which days of transactions and labels that the features read were written after the alert was raised."""
     reaches = {
-        "validated_transactions": ("transactions", max(baseline_days, features.RECENT_CALENDAR_DAYS)),
+        "validated_transactions": ("transactions", features.days_back(baseline_days)),
         "fraud_labels": ("labels", features.LABEL_CALENDAR_DAYS),
     }
     written = []

@@ -112,14 +112,14 @@ def _label_coverage(evidence: Evidence, day: date) -> Finding:
     return quality.label_coverage(due["transaction_id"], labelled, evidence.settings.min_label_coverage)
 
 
-def _of_drift(judge: Callable[[pd.DataFrame, float], Finding], limit: str) -> Judge:
-    """Judge the drift report of a day by a setting."""
+def _of_drift(judge: Callable[[pd.DataFrame, Settings], Finding]) -> Judge:
+    """Judge the drift report of a day."""
 
     def of_day(evidence: Evidence, day: date) -> Finding:
         report = evidence.lake.read_days("drift_report", [day]).get(day)
         if report is None:
             return quality.nothing_to_judge("the champion scored none of the days compared")
-        return judge(report, getattr(evidence.settings, limit))
+        return judge(report, evidence.settings)
 
     return of_day
 
@@ -179,12 +179,12 @@ CHECKS: Final[Mapping[str, Sequence[Check]]] = {
     "drift_report": (
         Check(
             "feature_drift",
-            _of_drift(quality.feature_drift, "max_drifted_share"),
+            _of_drift(lambda report, settings: quality.feature_drift(report, settings.max_drifted_share)),
             "Share of compared features whose distribution has moved far.",
         ),
         Check(
             "score_drift",
-            _of_drift(quality.score_drift, "drift_major"),
+            _of_drift(lambda report, settings: quality.score_drift(report, settings.drift_major)),
             "Population stability index of the anomaly score.",
         ),
     ),

@@ -69,7 +69,7 @@ def look_backs(settings: Settings) -> dict[str, list[LookBack]]:
     """List who looks back on what a run changed, by the tag of the run."""
     matured = settings.label_maturity_days
     # What happened matures into a label, which later features read.
-    reach = max(settings.baseline_days, features.RECENT_CALENDAR_DAYS, matured + features.LABEL_CALENDAR_DAYS - 1)
+    reach = max(features.days_back(settings.baseline_days), matured + features.LABEL_CALENDAR_DAYS - 1)
     valid, own, scores = "validated_transactions", "transaction_features", "anomaly_scores"
     remade = (own, REFRESH_FEATURES, (valid,))
     return {

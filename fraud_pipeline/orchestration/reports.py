@@ -35,18 +35,19 @@ class DayReports:
         self._context = context
         self._asset = asset
         self._digests: list[str] = []
+        self._last = days_of(context)[-1]
 
     def add(self, day: date, rows: pd.DataFrame, figures: Figures | None = None) -> None:
         """Report a day with its rows; columns that name the run are no content."""
         content = frame_files.digest(rows.drop(columns=[name for name in _OF_THE_RUN if name in rows]))
         self._digests.append(content)
-        version = dg.DataVersion(content) if len(self._digests) == 1 else version_of(self._digests)
-        self._context.set_data_version(dg.AssetKey(self._asset), version)
         metadata = {"dagster/partition_row_count": len(rows), "content_sha256": content, **(figures or {})}
-        # The UI reads where columns come from at the newest materialisation alone.
-        lineage = column_lineage(self._asset) if day == days_of(self._context)[-1] else None
-        if lineage is not None:
-            metadata["dagster/column_lineage"] = lineage
+        if day == self._last:
+            version = dg.DataVersion(content) if len(self._digests) == 1 else version_of(self._digests)
+            self._context.set_data_version(dg.AssetKey(self._asset), version)
+            # The UI reads where columns come from at the newest materialisation alone.
+            if (lineage := column_lineage(self._asset)) is not None:
+                metadata["dagster/column_lineage"] = lineage
         self._context.add_asset_metadata(metadata, asset_key=self._asset, partition_key=day.isoformat())
 
 
